@@ -1,0 +1,70 @@
+// Command contenttrust builds, pushes and signs container images with Docker Content Trust, and proves it.
+//
+// As the task ContentTrust@1 of Azure Pipelines it is started by the launcher, once a phase, as "contenttrust task
+// pre|main|post". This package decides nothing: it hands the environment, the clock, the output and the signals to the
+// packages below, and turns what they return into an exit code.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// version is set by the linker to the version of the task.
+var version = "development"
+
+// exitCancelled is what a shell shows for a command that SIGINT ended.
+const exitCancelled = 130
+
+var errCancelled = errors.New("cancelled")
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel(errCancelled)
+	}()
+	world := world{environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, cancel: cancel}
+	scrub(world.environ)
+	return execute(ctx, world, os.Args[1:])
+}
+
+// secretPrefixes begin the names of the variables in which an agent hands secrets over; its own library takes the same ones
+// out of a task's environment (azure-pipelines-task-lib, internal.ts, _loadData).
+var secretPrefixes = []string{
+	"INPUT_", "ENDPOINT_AUTH_", "SECUREFILE_TICKET_", "SECRET_", "VSTS_TASKVARIABLE_", "VSTS_SECRET_VARIABLES",
+	"SYSTEM_ACCESSTOKEN", "DOCKER_CONTENT_TRUST_",
+}
+
+// scrub takes the secrets out of the process's environment, where a library or a child process could find them. They are
+// in environ, and so in our hands.
+func scrub(environ []string) {
+	for _, pair := range environ {
+		name, _, _ := strings.Cut(pair, "=")
+		for _, prefix := range secretPrefixes {
+			if strings.HasPrefix(strings.ToUpper(name), prefix) {
+				_ = os.Unsetenv(name)
+			}
+		}
+	}
+}
+
+// world is what a command touches of the system.
+type world struct {
+	environ        []string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	cancel         context.CancelCauseFunc
+}
