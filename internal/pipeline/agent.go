@@ -114,7 +114,7 @@ type Certificates struct {
 // only a fault of this package's own declarations.
 func ReadAgent(ctx context.Context, env Environment) (Agent, error) {
 	var a Agent
-	if err := Decode(ctx, env, &a); err != nil {
+	if err := env.Decode(ctx, &a); err != nil {
 		return Agent{}, err
 	}
 	a.CollectionURI = cmp.Or(a.CollectionURI, env.Get("SYSTEM_COLLECTIONURI"))

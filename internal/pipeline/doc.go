@@ -4,7 +4,7 @@
 // from those of variables, inputs, service connections and secure files
 // ([VariableName]). It is read here and nowhere else, from an injected
 // [Environment]: [ReadAgent], [ReadConnection], [ReadSecureFile],
-// [TaskVariable] and, for the inputs of the task, [Decode].
+// [TaskVariable] and, for the inputs of the task, [Environment.Decode].
 //
 // The agent listens on standard output: a line that has ##vso[ anywhere in it
 // is a command. [Log] is the only thing that writes there, one line at a time,

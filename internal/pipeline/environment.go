@@ -66,8 +66,8 @@ func (e Environment) Get(key string) string {
 // the syntax of go-envconfig; fields of type secret.Value are filled as well.
 // Its errors name the field and may quote the value, so do not decode a secret
 // into anything but secret.Value or string.
-func Decode(ctx context.Context, env Environment, target any) error {
-	return envconfig.ProcessWith(ctx, &envconfig.Config{Target: target, Lookuper: env})
+func (e Environment) Decode(ctx context.Context, target any) error {
+	return envconfig.ProcessWith(ctx, &envconfig.Config{Target: target, Lookuper: e})
 }
 
 // VariableName gives the environment variable that the agent makes of a pipeline
