@@ -25,7 +25,7 @@ type call struct {
 	actions   []string
 	header    http.Header
 	body      []byte
-	limit     int64 // of the answer's body; more is an errTooLarge
+	limit     int64 // of the answer's body, more is errTooLarge; 0: nobody reads it
 	once      bool  // neither tried again nor worth a new token
 }
 
@@ -94,7 +94,7 @@ func (c *Client) try(ctx context.Context, client *http.Client, k call) (answer, 
 	case response.Request.Method != k.method: // net/http makes a GET of it after 301, 302 and 303
 		return got, &RedirectError{From: host, To: got.from.url(""), Reason: "changes the method"}
 	}
-	if int64(len(body)) > limit {
+	if k.limit > 0 && int64(len(body)) > k.limit {
 		return got, errTooLarge
 	}
 	return got, nil

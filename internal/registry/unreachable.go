@@ -50,11 +50,14 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 // translate turns what net/http or go-containerregistry says into an error of
 // this package. The end of ctx and our own errors stay what they are.
 func translate(ctx context.Context, op Op, host string, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s: %s: %w", op, host, context.Cause(ctx))
-	}
-	if own := ownError(err); own != nil {
+	own := ownError(err)
+	switch {
+	case own != nil && ctx.Err() != nil:
+		return fmt.Errorf("%w; %w", own, context.Cause(ctx))
+	case own != nil:
 		return own
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %s: %w", op, host, context.Cause(ctx))
 	}
 	// An address may hold what a hostile server put into it, and tells nothing
 	// that Op and Host don't.
