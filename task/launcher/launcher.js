@@ -137,20 +137,19 @@ function fail(host, err) {
   process.exitCode = 1;
 }
 
-// relay passes on what the agent sends to this process alone. It must listen for each signal in any case: Node would end
-// at once, and leave the executable behind with nobody to stop it.
-function relay(host, child) {
-  let asked = false;
+// relay passes on what the agent sends to this process alone. It must listen for each signal, and before the executable
+// runs: Node would end at once, and leave the executable behind with nobody to stop it. A signal that comes while
+// launch() is still busy is handled after it, when there is a child.
+function relay(host, run) {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'].concat(host.platform === 'win32' ? ['SIGBREAK'] : [])) {
     process.on(signal, () => {
-      asked = true;
+      run.asked = true;
       // On Windows a kill ends the executable before it could clean up. It hears Ctrl+C and Ctrl+Break from the console
       // it shares with us, and the end of its input says the same.
-      if (host.platform === 'win32') child.stdin.end();
-      else child.kill(signal);
+      if (host.platform === 'win32') run.child?.stdin.end();
+      else run.child?.kill(signal);
     });
   }
-  return () => asked;
 }
 
 // launch runs one phase ("pre", "main" or "post") and leaves its exit code as this process's own. The second argument
@@ -160,30 +159,30 @@ function launch(phase, overrides) {
     platform: process.platform, arch: process.arch, env: process.env, fs: nodeFS, root: __dirname,
     write: (text) => process.stdout.write(text), ...overrides,
   };
+  const run = { asked: false, child: undefined };
+  relay(host, run);
   let runnable = {};
-  let child;
   try {
     runnable = prepare(host);
     // Nobody ever writes to the executable's input. It ends when this process does, however it ends, and that is how the
     // executable learns that it is alone: no signal reaches it when the agent kills Node.
-    child = spawn(runnable.file, ['task', phase], { stdio: ['pipe', 'inherit', 'inherit'], windowsHide: true });
+    run.child = spawn(runnable.file, ['task', phase], { stdio: ['pipe', 'inherit', 'inherit'], windowsHide: true });
   } catch (err) {
     remove(host, runnable.folder);
     fail(host, err);
     return;
   }
-  const asked = relay(host, child);
-  child.stdin.on('error', () => {});
-  child.on('error', (err) => {
+  run.child.stdin.on('error', () => {});
+  run.child.on('error', (err) => {
     remove(host, runnable.folder);
     fail(host, new LaunchError('CT9005',
       `The task's executable could not be started (${reason(err)}). A virus scanner, a folder mounted with noexec, or a ` +
       'lack of memory may forbid it on this agent.'));
   });
-  child.on('exit', (code, signal) => {
+  run.child.on('exit', (code, signal) => {
     remove(host, runnable.folder);
     process.exitCode = signal ? 128 + os.constants.signals[signal] : code;
-    if (signal && !asked()) {
+    if (signal && !run.asked) {
       fail(host, new LaunchError('CT9006',
         `The task's executable was ended by ${signal}, and not by the agent. With SIGKILL the machine has most likely ` +
         'run out of memory.'));

@@ -106,6 +106,20 @@ test('SIGINT and then SIGTERM, as the agent cancels, are both passed on', async 
   assert.equal(run.code, 7);
 });
 
+test('a signal in the moment of the start reaches the executable, too', async (t) => {
+  const job = lay(t, null);
+  // The signal is sent from within launch(): after the executable has been checked and before it has been started.
+  const text = `#!/bin/sh\ntrap 'exit 42' INT\n${endless}\n`;
+  fs.writeFileSync(job.file, text);
+  fs.writeFileSync(path.join(job.root, 'bin', 'sha256.json'), JSON.stringify({
+    [`${target}/contenttrust`]: createHash('sha256').update(text).digest('hex'),
+  }));
+  const run = startWith(job, `{ fs: Object.assign(Object.create(require('node:fs')), {
+    chmodSync: (...a) => { process.kill(process.pid, 'SIGINT'); require('node:fs').chmodSync(...a); } }) }`);
+  await run.end;
+  assert.ok([42, 130].includes(run.code), `ended with ${run.code} ${run.signal}`); // 130 when sh had not yet set its trap
+});
+
 test('an executable that dies of the signal it was sent gives 128 and the signal', async (t) => {
   const run = start(lay(t, endless));
   await run.says('ready');
