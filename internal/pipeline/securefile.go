@@ -127,6 +127,9 @@ type fetch struct {
 	version string
 	max     int64
 	mask    *secret.Mask // knows ticket and token
+	// redirect is the redirect that was not followed: azuredevops.Client takes
+	// the answer that asked for it for the outcome and drops the error.
+	redirect *RedirectError
 }
 
 func newFetch(r SecureFileRequest) (*fetch, error) {
@@ -155,12 +158,12 @@ func newFetch(r SecureFileRequest) (*fetch, error) {
 		SuppressFedAuthRedirect: true, // a status instead of the way to a sign-in page
 	}
 	f := &fetch{
-		client:  azuredevops.NewClientWithOptions(connection, base.String(), azuredevops.WithHTTPClient(boundErrors(r.HTTP))),
 		address: address.String(),
 		version: secureFileVersion,
 		max:     cmp.Or(r.MaxBytes, DefaultMaxSecureFile),
 		mask:    secret.NewMask(),
 	}
+	f.client = azuredevops.NewClientWithOptions(connection, base.String(), azuredevops.WithHTTPClient(f.bounded(r.HTTP)))
 	f.mask.Add(r.File.Ticket)
 	f.mask.Add(r.Token)
 	f.mask.Add(secret.New(connection.AuthorizationString))
@@ -231,14 +234,22 @@ func looksLikeHTML(data []byte) bool {
 	return strings.HasPrefix(head, "<!doctype html") || strings.HasPrefix(head, "<html")
 }
 
-// boundErrors gives a client that reads no more of an error than maxErrorBody:
+// bounded gives a client that reads no more of an error than maxErrorBody:
 // azuredevops.Client reads errors to their end. It also keeps to our rules about
 // redirects, whoever made the client.
-func boundErrors(client *http.Client) *http.Client {
-	bounded := *client
-	bounded.CheckRedirect = checkRedirect
-	bounded.Transport = errorBound{cmp.Or(client.Transport, http.DefaultTransport)}
-	return &bounded
+func (f *fetch) bounded(client *http.Client) *http.Client {
+	transport := client.Transport
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
+	ours := *client
+	ours.Transport = errorBound{transport}
+	ours.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		err := checkRedirect(r, via)
+		errors.As(err, &f.redirect)
+		return err
+	}
+	return &ours
 }
 
 type errorBound struct{ next http.RoundTripper }

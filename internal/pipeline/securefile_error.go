@@ -23,7 +23,7 @@ const (
 	SecureFileForbidden     SecureFileKind = "forbidden"          // 403
 	SecureFileNotFound      SecureFileKind = "not found"          // 404
 	SecureFileTicketExpired SecureFileKind = "ticket expired"     // TF15004, whatever the status
-	SecureFileRefused       SecureFileKind = "refused"            // any other status below 500
+	SecureFileRefused       SecureFileKind = "refused"            // any other status below 500, or a redirect that is not followed (Err)
 	SecureFileNotAFile      SecureFileKind = "not a file"         // ContentType tells what came instead
 	SecureFileEmpty         SecureFileKind = "empty"              // 200 with nothing in it
 	SecureFileTooLarge      SecureFileKind = "too large"          // more than Limit
@@ -87,8 +87,7 @@ func (f *fetch) unreachable(status int, err error) *SecureFileError {
 	failure := &SecureFileError{Kind: SecureFileUnreachable, Status: status, Err: f.clean(err), again: true}
 	var certificate *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError
-	var redirect *RedirectError
-	if errors.As(err, &certificate) || errors.As(err, &authority) || errors.As(err, &redirect) {
+	if errors.As(err, &certificate) || errors.As(err, &authority) {
 		failure.again = false // it will be the same
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -104,6 +103,8 @@ func (f *fetch) refused(response *http.Response, err error) *SecureFileError {
 	failure := &SecureFileError{Status: response.StatusCode, retryAfter: response.Header.Get("Retry-After")}
 	failure.TypeKey, failure.Message = f.words(err)
 	switch status := response.StatusCode; {
+	case f.redirect != nil:
+		failure.Kind, failure.Err = SecureFileRefused, f.redirect
 	case failure.TypeKey == ticketExpired || strings.Contains(failure.Message, "TF15004"):
 		failure.Kind = SecureFileTicketExpired
 	case status == http.StatusUnauthorized || status == http.StatusNonAuthoritativeInfo:
