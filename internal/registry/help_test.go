@@ -72,6 +72,11 @@ func one(f ...*registrytest.Front) []*registrytest.Front { return f }
 // client than ours and before the log begins.
 func seed(t *testing.T, f *registrytest.Front, tag string) string {
 	t.Helper()
+	return seedAs(t, f, tag, "pusher", "push-secret")
+}
+
+func seedAs(t *testing.T, f *registrytest.Front, tag, user, password string) string {
+	t.Helper()
 	image, err := random.Image(100, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +86,7 @@ func seed(t *testing.T, f *registrytest.Front, tag string) string {
 		t.Fatal(err)
 	}
 	err = remote.Write(ref, image, remote.WithTransport(f.Client().Transport),
-		remote.WithAuth(&authn.Basic{Username: "pusher", Password: "push-secret"}))
+		remote.WithAuth(&authn.Basic{Username: user, Password: password}))
 	if err != nil {
 		t.Fatal(err)
 	}
