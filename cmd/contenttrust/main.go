@@ -13,6 +13,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"contenttrust/internal/pipeline"
 )
 
 // version is set by the linker to the version of the task.
@@ -41,22 +43,12 @@ func run() int {
 	return execute(ctx, world, os.Args[1:])
 }
 
-// secretPrefixes begin the names of the variables in which an agent hands secrets over; its own library takes the same ones
-// out of a task's environment (azure-pipelines-task-lib, internal.ts, _loadData).
-var secretPrefixes = []string{
-	"INPUT_", "ENDPOINT_AUTH_", "SECUREFILE_TICKET_", "SECRET_", "VSTS_TASKVARIABLE_", "VSTS_SECRET_VARIABLES",
-	"SYSTEM_ACCESSTOKEN", "DOCKER_CONTENT_TRUST_",
-}
-
 // scrub takes the secrets out of the process's environment, where a library or a child process could find them. They are
 // in environ, and so in our hands.
 func scrub(environ []string) {
 	for _, pair := range environ {
-		name, _, _ := strings.Cut(pair, "=")
-		for _, prefix := range secretPrefixes {
-			if strings.HasPrefix(strings.ToUpper(name), prefix) {
-				_ = os.Unsetenv(name)
-			}
+		if name, _, _ := strings.Cut(pair, "="); pipeline.Sensitive(name) {
+			_ = os.Unsetenv(name)
 		}
 	}
 }

@@ -1,0 +1,32 @@
+package task
+
+import (
+	"context"
+	"errors"
+
+	"contenttrust/internal/pipeline"
+)
+
+// end tells the agent how the phase ended, and gives err back for the exit code.
+func (r *run) end(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		// What failed after the cancel failed because of it, and is no news; what became of the tag is.
+		if unsigned, ok := errors.AsType[*UnsignedError](err); ok && unsigned.State != TagAsBefore {
+			r.log.Warn(pipeline.Issue{Code: codeCancelled, Text: unsigned.state()})
+		}
+		r.log.Complete(pipeline.Canceled, "Cancelled. Nothing of the key or of a credential is left.")
+		return err
+	}
+	explanations := Explain(err)
+	for _, e := range explanations {
+		r.log.Error(pipeline.Issue{Code: e.Code, Text: e.String()})
+		for _, line := range e.Commands {
+			r.log.Line("    " + line)
+		}
+	}
+	r.log.Complete(pipeline.Failed, explanations[0].What)
+	return err
+}

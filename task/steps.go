@@ -1,0 +1,264 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"contenttrust/internal/docker"
+	"contenttrust/internal/registry"
+	"contenttrust/internal/secret"
+	"contenttrust/internal/trust"
+)
+
+// undoTime bounds what a failed or cancelled run does to put the tag back. An agent kills a cancelled step after
+// 7.5 seconds; the clean-up needs some of them.
+const undoTime = 4 * time.Second
+
+// build builds the image under all its tags, so that later steps find each of them in the Engine.
+func (r *run) build(ctx context.Context, c *ready) (docker.Image, error) {
+	r.log.Section("Build")
+	r.log.Progress(10, "Building")
+	defer r.clock.lap("build")()
+	names := make([]string, len(r.plan.Tags))
+	for i, tag := range r.plan.Tags {
+		names[i] = c.repository.Tag(tag)
+	}
+	r.log.CommandLine(buildCommand(c, names))
+	out := r.log.Foreign()
+	image, err := c.engine.Build(ctx, docker.Build{
+		Dockerfile: c.dockerfile,
+		Context:    c.context,
+		Names:      names,
+		Labels:     labels(r.agent, r.plan.AddPipelineData),
+		Credentials: func(host string) (string, secret.Value, bool) {
+			return c.login.Username, c.login.Password, host == c.repository.Host
+		},
+		Progress: docker.Progress{Out: out, Warning: r.buildWarning},
+	})
+	if err := errors.Join(err, out.Close()); err != nil {
+		return docker.Image{}, err
+	}
+	r.log.Linef("Built %s.", image.ID)
+	return image, nil
+}
+
+// buildCommand is what a person would type for the same build; names and paths only, nothing secret.
+func buildCommand(c *ready, names []string) string {
+	return "docker build -f " + c.dockerfile + " -t " + strings.Join(names, " -t ") + " " + c.context
+}
+
+// publish pushes the image, signs it under all its tags, gives it the other tags, and proves it.
+//
+// The order keeps the promise that no tag is left at an image that this run failed to sign: only the first tag is moved
+// before the signature, because an Engine pushes nothing without one, and it is put back if the signature fails. The
+// other tags are moved when the signature stands.
+func (r *run) publish(ctx context.Context, c *ready, image docker.Image) (result Result, err error) {
+	// From the first moment that the push can move the tag, also when it breaks half-way.
+	signed := !r.plan.Sign
+	defer func() {
+		if err != nil && !signed {
+			err = r.undo(ctx, c, err)
+		}
+	}()
+	manifest, err := r.push(ctx, c, image)
+	if err != nil {
+		return Result{}, err
+	}
+	result = Result{Plan: r.plan, Repository: c.repository, Manifest: manifest, Image: image, Engine: c.engine.Info()}
+	if r.plan.Sign {
+		if result.Receipt, err = r.sign(ctx, c, manifest); err != nil {
+			return Result{}, err
+		}
+		signed = true
+	}
+	if err := r.tagOthers(ctx, c, manifest); err != nil {
+		return Result{}, err
+	}
+	state, err := r.prove(ctx, c, manifest)
+	if err != nil {
+		return Result{}, err
+	}
+	result.Key, result.State, result.Roles = c.key, state, c.roles
+	return result, nil
+}
+
+// push pushes the first tag through the Engine, and gives the manifest that the registry holds for it: by bytes that we
+// fetched and hashed ourselves, and that name the image that we built.
+func (r *run) push(ctx context.Context, c *ready, image docker.Image) (registry.Manifest, error) {
+	first := r.plan.Tags[0]
+	r.log.Section("Push " + c.repository.Tag(first))
+	r.log.Progress(60, "Pushing")
+	defer r.clock.lap("push")()
+	out := r.log.Foreign()
+	pushed, err := c.engine.Push(ctx, docker.Push{
+		Name: c.repository.String(), Tag: first, Username: c.login.Username, Password: c.login.Password, Out: out,
+		Retry: docker.Retry{OnRetry: func(a docker.Attempt) { r.retrying("The push", a.Number, a.Pause, a.Text) }},
+	})
+	if err := errors.Join(err, out.Close()); err != nil {
+		return registry.Manifest{}, err
+	}
+	// The digest that the Engine claims is asked for by name, so that a tag that somebody moved meanwhile does no harm.
+	// Where the Engine claims nothing, the tag is asked, and the image's own identity below decides.
+	ref := first
+	if pushed.Digest != "" {
+		ref = pushed.Digest
+	}
+	manifest, err := c.registry.Manifest(ctx, ref)
+	if err != nil {
+		return registry.Manifest{}, err
+	}
+	if err := holds(manifest, image); err != nil {
+		return registry.Manifest{}, err
+	}
+	r.log.Linef("The registry holds %s, %d bytes.", manifest.Digest, manifest.Size())
+	return manifest, nil
+}
+
+// ForeignImageError says that the registry holds another image than the one that this run built. Nothing is signed then.
+type ForeignImageError struct {
+	Built string // the Engine's ID of what was built
+	Found string // the digest that the registry answered with
+}
+
+// Error names both.
+func (e *ForeignImageError) Error() string {
+	return fmt.Sprintf("the registry holds %s, which is not the image %s that was built", e.Found, e.Built)
+}
+
+// holds checks that the manifest is the built image's. An Engine with the containerd image store names an image by its
+// manifest, one with a graph driver by its configuration, and a manifest names its configuration.
+func holds(manifest registry.Manifest, image docker.Image) error {
+	if manifest.Digest == image.ID || (image.ManifestDigest != "" && manifest.Digest == image.ManifestDigest) {
+		return nil
+	}
+	if config := manifest.Config(); config != "" && (config == image.ID || config == image.ConfigDigest) {
+		return nil
+	}
+	return &ForeignImageError{Built: image.ID, Found: manifest.Digest}
+}
+
+// sign signs the digest under all tags with one publish.
+func (r *run) sign(ctx context.Context, c *ready, manifest registry.Manifest) (trust.Receipt, error) {
+	r.log.Section("Sign")
+	r.log.Progress(80, "Signing")
+	defer r.clock.lap("sign")()
+	receipt, err := c.trust.Sign(ctx, trust.SignRequest{
+		Key: c.key, Signer: r.plan.Signer, Targets: r.targets(manifest),
+		OnRetry: func(retry trust.Retry) { r.retrying("The trust server", retry.Attempt, retry.Wait, retry.Err) },
+	})
+	if err != nil {
+		return trust.Receipt{}, err
+	}
+	r.log.Linef("Signed %d %s as %s with key %s.", len(r.plan.Tags), plural(len(r.plan.Tags), "tag"), strings.Join(c.roles, " and "), c.key.ID())
+	return receipt, nil
+}
+
+func (r *run) targets(manifest registry.Manifest) []trust.Target {
+	targets := make([]trust.Target, len(r.plan.Tags))
+	for i, tag := range r.plan.Tags {
+		targets[i] = trust.Target{Tag: tag, Digest: manifest.Digest, Size: manifest.Size()}
+	}
+	return targets
+}
+
+// tagOthers writes the same manifest under the other tags, at the registry itself: an Engine would ask for every layer
+// again for each of them.
+func (r *run) tagOthers(ctx context.Context, c *ready, manifest registry.Manifest) error {
+	others := r.plan.Tags[1:]
+	if len(others) == 0 {
+		return nil
+	}
+	defer r.clock.lap("tag")()
+	if err := c.registry.Tag(ctx, manifest, others); err != nil {
+		return err
+	}
+	r.log.Linef("Tagged %s too.", strings.Join(others, ", "))
+	return nil
+}
+
+// prove reads everything again: the trust data into an empty store, and the registry's manifest for each tag. A green run
+// says what was found here, never what was meant before.
+func (r *run) prove(ctx context.Context, c *ready, manifest registry.Manifest) (*trust.State, error) {
+	r.log.Section("Prove")
+	r.log.Progress(90, "Proving")
+	defer r.clock.lap("prove")()
+	var state *trust.State
+	checks := []func() error{func() error { return r.proveTags(ctx, c, manifest) }}
+	if r.plan.Sign {
+		checks = append(checks, func() (err error) {
+			if state, err = c.trust.Read(ctx); err != nil {
+				return err
+			}
+			return state.Prove(c.key.ID(), r.targets(manifest))
+		})
+	}
+	if findings := sideBySide(checks...); len(findings) > 0 {
+		return nil, &ProofError{Err: errors.Join(findings...)}
+	}
+	r.log.Linef("%s: each of the %d %s resolves to %s%s.", c.repository, len(r.plan.Tags), plural(len(r.plan.Tags), "tag"), manifest.Digest,
+		map[bool]string{true: ", in the registry and in the trust data", false: " in the registry"}[r.plan.Sign])
+	return state, nil
+}
+
+// proveTags asks the registry for each tag, several at once.
+func (r *run) proveTags(ctx context.Context, c *ready, manifest registry.Manifest) error {
+	found := make([]string, len(r.plan.Tags))
+	err := eachOf(len(found), func(i int) error {
+		got, err := c.registry.Manifest(ctx, r.plan.Tags[i])
+		found[i] = got.Digest
+		return err
+	})
+	for i, tag := range r.plan.Tags {
+		if err == nil && found[i] != manifest.Digest {
+			return &TagMovedError{Image: c.repository.Tag(tag), Want: manifest.Digest, Found: found[i]}
+		}
+	}
+	return err
+}
+
+// atOnce is how many tags are asked for side by side; a registry begins to refuse when it is asked more.
+const atOnce = 8
+
+// eachOf calls do for 0 to n-1, several at once, and joins the errors.
+func eachOf(n int, do func(i int) error) error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			errs[i] = do(i)
+			<-slots
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// TagMovedError says that a tag does not point at the image that this run pushed, when it was asked again at the end.
+type TagMovedError struct {
+	Image string // repository:tag
+	Want  string
+	Found string
+}
+
+// Error names both digests.
+func (e *TagMovedError) Error() string {
+	return fmt.Sprintf("%s points at %s, not at %s", e.Image, e.Found, e.Want)
+}
+
+// ProofError says that the run did its work and could not prove it: something else changed the registry or the trust
+// data meanwhile, or one of them lies.
+type ProofError struct {
+	Err error
+}
+
+// Error says what did not hold.
+func (e *ProofError) Error() string { return "the proof failed: " + e.Err.Error() }
+
+// Unwrap gives what did not hold.
+func (e *ProofError) Unwrap() error { return e.Err }
