@@ -142,7 +142,7 @@ func (e *DigestMismatch) Error() string {
 // ManifestError is a manifest that was read and cannot be used.
 type ManifestError struct {
 	Repository, Reference string
-	// Reason: "larger than 4 MiB", "empty", "media type not known",
+	// Reason: "larger than 4 MiB", "empty", "not JSON", "media type not known",
 	// "media type differs from its content".
 	Reason string
 	// MediaType is the type the registry gave.
