@@ -122,7 +122,10 @@ func solveOptions(b Build) (client.SolveOpt, error) {
 	if err != nil {
 		return client.SolveOpt{}, err
 	}
-	export := map[string]string{"name": strings.Join(b.Names, ",")}
+	export := map[string]string{}
+	if len(b.Names) > 0 { // BuildKit 0.8 takes an empty name for a wrong one
+		export["name"] = strings.Join(b.Names, ",")
+	}
 	for _, a := range b.Annotations {
 		export["annotation."+a.Name] = a.Value
 	}

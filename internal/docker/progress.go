@@ -17,7 +17,8 @@ type Progress struct {
 	Warning func(Warning)
 	// StepStarted and StepDone, if set, see every step of a build. A step that
 	// came from the cache, or took less than a moment, is started and done in
-	// one breath.
+	// one breath. BuildKit may take a step up again after it was done; it keeps
+	// its Number, and the last StepDone counts.
 	StepStarted func(Step)
 	StepDone    func(Step)
 	// Heartbeat is how long Out may stay silent while something runs. Zero is

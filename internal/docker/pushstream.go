@@ -147,6 +147,10 @@ func (s *pushStream) layer(m message) {
 	case m.Status == "Pushed":
 		l.done = true
 		l.current = l.total
+		if l.total == 0 { // too small for the Engine to report on
+			s.line("layer %s: pushed", id)
+			break
+		}
 		s.line("layer %s: pushed, %s", id, megabytes(l.total))
 	case strings.HasPrefix(m.Status, "Mounted from"), strings.HasPrefix(m.Status, "Retrying in"):
 		l.done = strings.HasPrefix(m.Status, "Mounted")

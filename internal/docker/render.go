@@ -126,7 +126,7 @@ func (r *renderer) start(s *step, at time.Time) {
 		r.count++
 		s.Number = r.count
 	}
-	s.started, s.stamp, s.ended, s.titled = at, at, false, false
+	s.started, s.stamp, s.ended, s.titled, s.Bytes = at, at, false, false, 0
 	r.running = append(r.running, s)
 	if r.p.StepStarted != nil {
 		r.p.StepStarted(s.Step)
@@ -235,8 +235,12 @@ func (r *renderer) finish(v *client.Vertex) {
 	}
 }
 
-// end writes a step's last line.
+// end writes a step's last line. What BuildKit does for itself is told only
+// when it took a while, moved something or failed.
 func (r *renderer) end(s *step) {
+	if s.Position == "internal" && !s.titled && s.Err == "" && s.Duration < showAfter && s.Bytes < 1000 {
+		return
+	}
 	text := fmt.Sprintf("done in %.1fs", s.Duration.Seconds())
 	switch {
 	case s.Err != "":
