@@ -189,11 +189,13 @@ func TestForeignText(t *testing.T) {
 		"a secret":               {"ENV P=hunter22\n", "ENV P=***\n"},
 		"a secret with colours":  {"hun\x1b[1mter22\n", "***\n"},
 		"half a secret":          {"hunte", "hunte\n"},
+		"a secret not all seen":  {"ENV P=zero\u200bwidth\n", "ENV P=***\n"},
 		"half a character":       {"a\xe2\x82\n\xe2\x82\xac", "a\ufffd\n\u20ac\n"},
 		"nothing":                {"", ""},
 	} {
 		mask := secret.NewMask()
 		mask.Add(secret.New("hunter22"))
+		mask.Add(secret.New("zero\u200bwidth")) // as pasted from a web page
 		for _, size := range []int{1, 2, 3, 1 << 10} {
 			var out bytes.Buffer
 			w := NewLog(&out, mask).Foreign()

@@ -260,6 +260,20 @@ func TestARedirectThatIsNotFollowedIsTold(t *testing.T) {
 	}
 }
 
+func TestAnEndlessErrorIsNotReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	server, request := start(t, adotest.Options{})
+	server.Fail(adotest.Fault{Kind: adotest.FaultLongError, Status: 404})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	request.Retry.Timeout = time.Minute
+	_, err := pipeline.FetchSecureFile(ctx, request)
+	var failure *pipeline.SecureFileError
+	if !errors.As(err, &failure) || failure.Kind != pipeline.SecureFileNotFound {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestALimitOfTheCallersOwn(t *testing.T) {
 	t.Parallel()
 	_, request := start(t, adotest.Options{})
