@@ -28,8 +28,8 @@ type SignRequest struct {
 	Signer  string // when not empty, the key must be this signer's
 	Targets []Target
 
-	// MaxAttempts bounds how often a publish is tried; 0 is 10, which lasts about
-	// half a minute.
+	// MaxAttempts bounds how often a publish is tried; 0 is 10, which lasts half
+	// a minute, or two where the server is slow.
 	MaxAttempts int
 	// OnRetry, if not nil, hears of every attempt that failed and is repeated.
 	OnRetry func(Retry)
@@ -92,6 +92,7 @@ func (r *Repository) Sign(ctx context.Context, q SignRequest) (Receipt, error) {
 	posted, refused := false, false
 	for root := r.remote.lastRoot(); ; root = nil {
 		receipt.Attempts++
+		start := time.Now()
 		p, err := r.attempt(ctx, q, root)
 		if p != nil {
 			posted = posted || p.posted
@@ -108,7 +109,9 @@ func (r *Repository) Sign(ctx context.Context, q SignRequest) (Receipt, error) {
 		case receipt.Attempts >= attempts:
 			return receipt, &ConflictError{Attempts: receipt.Attempts, Err: err}
 		}
-		wait = max(wait, backoff(receipt.Attempts, firstWait))
+		// Whoever publishes while we read and sign makes us fail, so the waits must
+		// spread over several times of what that takes here.
+		wait = max(wait, backoff(receipt.Attempts, min(max(firstWait, time.Since(start)), time.Second)))
 		if q.OnRetry != nil {
 			q.OnRetry(Retry{Attempt: receipt.Attempts, Wait: wait, Err: err})
 		}

@@ -179,3 +179,6 @@ func (c *counting) take() int {
 	c.n = 0
 	return n
 }
+
+// secretNone is no passphrase.
+var secretNone secret.Value
