@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/theupdateframework/notary/client"
@@ -243,10 +244,21 @@ func translatePublish(s *State, err error) error {
 	case errors.As(err, &denied), errors.As(err, &unreachable), errors.As(err, &server),
 		errors.As(err, &rejected), errors.As(err, &snapshot), errors.As(err, &option):
 		return err
-	case errors.As(err, &few) && s.CheckPublish(nil) != nil:
-		return s.CheckPublish(nil)
+	case errors.As(err, &few) && s.isRoot(few.MissingKeyIDs):
+		// CheckPublish goes by our clock, the library by its own.
+		return &RootExpiringError{At: s.Files["root"].Expires}
 	}
 	return &PublishError{Err: err}
+}
+
+// isRoot tells whether all of these canonical IDs are the root's.
+func (s *State) isRoot(ids []string) bool {
+	for _, id := range ids {
+		if !slices.ContainsFunc(s.RootKeys, func(r RootID) bool { return r.Canonical == id }) {
+			return false
+		}
+	}
+	return len(ids) > 0
 }
 
 // oneKey is the library's key service over a single key. It makes none, which is
