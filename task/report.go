@@ -83,15 +83,15 @@ func (r *run) tell(res Result) error {
 	}
 	r.log.Progress(100, "Done")
 	r.log.Section("Done")
-	r.log.Linef("%s is %s and %s.", res.reference(), verdict(res), strings.Join(res.Plan.Tags, ", "))
+	r.log.Linef("%s is %s %s.", res.reference(), verdict(res), strings.Join(res.Plan.Tags, ", "))
 	return nil
 }
 
 func verdict(res Result) string {
 	if res.Plan.Sign {
-		return "signed as"
+		return "signed under the " + plural(len(res.Plan.Tags), "tag")
 	}
-	return "pushed, not signed, as"
+	return "pushed, not signed, under the " + plural(len(res.Plan.Tags), "tag")
 }
 
 // joined adds to a comma list that earlier steps may have begun, as Docker@2 does.
