@@ -3,12 +3,15 @@ package task
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 
 	"contenttrust/internal/pipeline"
 )
 
 // end tells the agent how the phase ended, and gives err back for the exit code.
 func (r *run) end(ctx context.Context, err error) error {
+	r.log.Debug(fmt.Sprintf("contenttrust %s, %s %s, %d MB of memory at most", r.Version, runtime.GOOS, runtime.GOARCH, peakMemory()>>20))
 	if err == nil {
 		return nil
 	}

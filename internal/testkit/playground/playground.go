@@ -22,7 +22,7 @@ import (
 
 // Names of this world. They are as constant as names in a play.
 const (
-	User         = "ci"
+	User         = "azure-pipelines"
 	SignerName   = "ci"
 	FileID       = "9d6a2f0a-52f2-4c0e-9d5c-3f0a6c1b7e55"
 	ConnectionID = "3f0c8b52-6d0c-4c57-8a0e-9a4a1c0b2d11"
