@@ -170,16 +170,20 @@ func TestManipulatedTrustDataIsNotBelieved(t *testing.T) {
 	kind := regexp.MustCompile(`"_type":"\w+"`)
 	signature := regexp.MustCompile(`"sig":"....`)
 	damage := map[string]func([]byte) []byte{
-		"is empty":                 func([]byte) []byte { return []byte{} },
-		"is not JSON":              func(b []byte) []byte { return b[:len(b)/2] },
-		"is null":                  func([]byte) []byte { return []byte("null") },
-		"has no signed part":       func([]byte) []byte { return []byte(`{"signatures":[]}`) },
-		"has null for signatures":  func([]byte) []byte { return []byte(`{"signed":{},"signatures":null}`) },
-		"is of another version":    func(b []byte) []byte { return version.ReplaceAll(b, []byte(`"version":77`)) },
-		"has a wrong signature":    func(b []byte) []byte { return signature.ReplaceAll(b, []byte(`"sig":"AAAA`)) },
-		"is nested a million deep": func([]byte) []byte { return bytes.Repeat([]byte("["), 1_000_000) },
-		"has spaces after it":      func(b []byte) []byte { return append(b, "  "...) },
-		"is of another type":       func(b []byte) []byte { return kind.ReplaceAll(b, []byte(`"_type":"Other"`)) },
+		"is empty":                func([]byte) []byte { return []byte{} },
+		"is not JSON":             func(b []byte) []byte { return b[:len(b)/2] },
+		"is null":                 func([]byte) []byte { return []byte("null") },
+		"has no signed part":      func([]byte) []byte { return []byte(`{"signatures":[]}`) },
+		"has null for signatures": func([]byte) []byte { return []byte(`{"signed":{},"signatures":null}`) },
+		"is of another version":   func(b []byte) []byte { return version.ReplaceAll(b, []byte(`"version":77`)) },
+		"has a wrong signature":   func(b []byte) []byte { return signature.ReplaceAll(b, []byte(`"sig":"AAAA`)) },
+		"is a deep nest":          func([]byte) []byte { return bytes.Repeat([]byte("["), 100_000) },
+		"has a deep nest in its signed part": func(b []byte) []byte {
+			nest := strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000)
+			return bytes.Replace(b, []byte(`"signed":{`), []byte(`"signed":{"x":`+nest+`,`), 1)
+		},
+		"has spaces after it": func(b []byte) []byte { return append(b, "  "...) },
+		"is of another type":  func(b []byte) []byte { return kind.ReplaceAll(b, []byte(`"_type":"Other"`)) },
 	}
 	w, _ := signedWorld(t)
 	for _, role := range []string{"root", "timestamp", "snapshot", "targets", "targets/releases"} {
@@ -203,6 +207,21 @@ func TestManipulatedTrustDataIsNotBelieved(t *testing.T) {
 	}
 	w.Server.Mutate(nil)
 	w.read(w.open())
+}
+
+func TestNestingIsCountedOutsideOfStrings(t *testing.T) {
+	t.Parallel()
+	for text, deeper := range map[string]bool{
+		`{"a":["[[[[","\"[[[[","\\"]}`: false,
+		`[[[`:                          true,
+		`[[][]{}[]]`:                   false,
+		``:                             false,
+		`"\`:                           false,
+	} {
+		if nestedDeeper([]byte(text), 2) != deeper {
+			t.Errorf("%s: %t", text, !deeper)
+		}
+	}
 }
 
 func TestAnswersAreBounded(t *testing.T) {

@@ -90,9 +90,37 @@ func (s *session) GetSized(name string, size int64) ([]byte, error) {
 		}
 		return nil, err
 	}
+	if nestedDeeper(content, maxNesting) {
+		return nil, &BadMetadataError{Role: role, Reason: "nested too deeply"}
+	}
 	s.files[name], s.roles[role] = content, content
 	s.lookAhead(role, content)
 	return content, nil
+}
+
+// maxNesting is what metadata may need at most; it has about seven levels. The
+// library's JSON decoder recurses without a bound, before it has looked at any
+// signature, and an overflow of the stack ends the process: no recover helps.
+const maxNesting = 64
+
+func nestedDeeper(content []byte, limit int) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(content); i++ {
+		switch c := content[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '[' || c == '{':
+			if depth++; depth > limit {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 func (s *session) fetch(name string, limit int64) ([]byte, error) {

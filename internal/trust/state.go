@@ -119,11 +119,12 @@ func newState(o Options, s *session, valid, invalid *tuf.Repo) (*State, error) {
 	state.TargetsKeys = canonicalIDs(targets.Keys)
 	state.snapshotKeys = baseRole(valid, data.CanonicalSnapshotRole).ListKeyIDs()
 
-	state.Files["root"] = newFile(valid.Root.Signed.SignedCommon, s.signers("root", baseRole(valid, data.CanonicalRootRole)))
-	state.Files["snapshot"] = newFile(valid.Snapshot.Signed.SignedCommon, s.signers("snapshot", baseRole(valid, data.CanonicalSnapshotRole)))
-	state.Files["timestamp"] = newFile(valid.Timestamp.Signed.SignedCommon, s.signers("timestamp", baseRole(valid, data.CanonicalTimestampRole)))
-	file := newFile(valid.Targets[data.CanonicalTargetsRole].Signed.SignedCommon, s.signers(targetsRole, targets))
-	file.Tags = tagsOf(valid.Targets[data.CanonicalTargetsRole].Signed.Targets)
+	state.Files["root"] = newFile(valid.Root.Signed.SignedCommon, valid.Root.Signatures, baseRole(valid, data.CanonicalRootRole))
+	state.Files["snapshot"] = newFile(valid.Snapshot.Signed.SignedCommon, valid.Snapshot.Signatures, baseRole(valid, data.CanonicalSnapshotRole))
+	state.Files["timestamp"] = newFile(valid.Timestamp.Signed.SignedCommon, valid.Timestamp.Signatures, baseRole(valid, data.CanonicalTimestampRole))
+	top := valid.Targets[data.CanonicalTargetsRole]
+	file := newFile(top.Signed.SignedCommon, top.Signatures, targets)
+	file.Tags = tagsOf(top.Signed.Targets)
 	state.Files[targetsRole] = file
 
 	everything := data.DelegationRole{BaseRole: targets, Paths: []string{""}}
@@ -142,7 +143,7 @@ func (s *State) addDelegations(files *session, parent data.DelegationRole, valid
 			KeyIDs: canonicalIDs(role.Keys), Paths: role.Paths, Threshold: role.Threshold,
 		}
 		if t := valid.Targets[role.Name]; t != nil {
-			file := newFile(t.Signed.SignedCommon, files.signers(name, role.BaseRole))
+			file := newFile(t.Signed.SignedCommon, t.Signatures, role.BaseRole)
 			file.Tags = tagsOf(t.Signed.Targets)
 			// A tag outside of the role's paths is not the role's to sign.
 			for tag := range file.Tags {
@@ -155,7 +156,7 @@ func (s *State) addDelegations(files *session, parent data.DelegationRole, valid
 		} else if t := invalid.Targets[role.Name]; t != nil {
 			d.Published, d.Version, d.Expires = true, t.Signed.Version, t.Signed.Expires
 			d.Problem = ProblemSignatures
-			if len(files.signers(name, role.BaseRole)) >= max(1, role.Threshold) {
+			if files.signedBy(role.BaseRole) {
 				d.Problem = ProblemExpired
 			}
 			s.broken[name] = brokenFile{tags: tagsOf(t.Signed.Targets), delegations: len(t.Signed.Delegations.Roles) > 0}
@@ -167,8 +168,16 @@ func (s *State) addDelegations(files *session, parent data.DelegationRole, valid
 	}
 }
 
-func newFile(c data.SignedCommon, signedBy []string) File {
-	return File{Version: c.Version, Expires: c.Expires, SignedBy: signedBy}
+// newFile describes a file that the library has verified, and in doing so marked the
+// signatures that are right. One key under two certificates counts once.
+func newFile(c data.SignedCommon, signatures []data.Signature, role data.BaseRole) File {
+	valid := make(map[string]data.PublicKey)
+	for _, s := range signatures {
+		if key, ok := role.Keys[s.KeyID]; ok && s.IsValid {
+			valid[s.KeyID] = key
+		}
+	}
+	return File{Version: c.Version, Expires: c.Expires, SignedBy: canonicalIDs(valid)}
 }
 
 func tagsOf(files data.Files) map[string]Target {
@@ -206,26 +215,11 @@ func canonicalIDs(keys map[string]data.PublicKey) []string {
 	return slices.Compact(ids)
 }
 
-// signers returns the canonical IDs of those keys of a role that validly signed its
-// newest file. One key under two certificates counts once.
-func (s *session) signers(name string, role data.BaseRole) []string {
+// signedBy tells whether a role's keys signed its newest file, expired or not.
+func (s *session) signedBy(role data.BaseRole) bool {
 	var file data.Signed
-	if json.Unmarshal(s.roles[name], &file) != nil || file.Signed == nil {
-		return nil
-	}
-	valid := make(map[string]data.PublicKey)
-	for _, signature := range file.Signatures {
-		id := signature.KeyID
-		key, ok := role.Keys[id]
-		if _, seen := valid[id]; seen || !ok {
-			continue
-		}
-		one := data.BaseRole{Name: role.Name, Threshold: 1, Keys: map[string]data.PublicKey{id: key}}
-		if signed.VerifySignatures(&file, one) == nil {
-			valid[id] = key
-		}
-	}
-	return canonicalIDs(valid)
+	return json.Unmarshal(s.roles[role.Name.String()], &file) == nil && file.Signed != nil &&
+		signed.VerifySignatures(&file, role) == nil
 }
 
 // expiry reads when a role's newest file expires, believed or not.
