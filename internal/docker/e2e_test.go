@@ -614,7 +614,10 @@ func resetPeak(t *testing.T) {
 // (Engine 20.10 takes -1 for a bound, not for none.)
 func TestRealEngineMemoryStaysConstant(t *testing.T) {
 	e := connect(t)
-	const contextSize, logSize = 500_000_000, 200_000_000
+	contextSize, logSize := int64(500_000_000), 200_000_000
+	if strings.HasPrefix(e.Info().Version, "20.") {
+		logSize = 5_000_000 // this Engine passes a log on in quadratic time
+	}
 	dir := folder(t, map[string]string{"Dockerfile": base + "COPY big /big\nRUN rm /big; yes " + time.Now().Format("150405.000000000") +
 		strings.Repeat("x", 80) + " | head -c " + strconv.Itoa(logSize) + "\n"})
 	if err := os.WriteFile(filepath.Join(dir, "big"), nil, 0o644); err != nil {

@@ -63,7 +63,8 @@ type buildKit struct {
 	status   map[string]chan *controlapi.StatusResponse
 	sessions map[string]*grpc.ClientConn
 	conns    []net.Conn
-	stop     chan struct{}
+	closed   bool
+	stop     chan struct{} // closed with the Engine
 }
 
 func newBuildKit(solve func(*Solve) (map[string]string, error)) *buildKit {
@@ -84,6 +85,10 @@ func newBuildKit(solve func(*Solve) (map[string]string, error)) *buildKit {
 func (k *buildKit) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.closed {
+		return
+	}
+	k.closed = true
 	close(k.stop)
 	for _, c := range k.conns {
 		c.Close()
