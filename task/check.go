@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -133,14 +135,39 @@ func (r *run) connect(c *ready) error {
 // http is a client as the agent's proxy and certificate settings want it, with the step's own CA beside.
 func (r *run) http() (*http.Client, error) {
 	var ca []byte
-	if r.plan.CAFile != "" {
+	if r.plan.CAFile != "" && !r.isRoot(r.plan.CAFile) {
 		var err error
-		if ca, err = os.ReadFile(r.plan.CAFile); err != nil {
-			return nil, &InputError{Faults: []Fault{{Input: "caFile", Problem: fmt.Sprintf("%s cannot be read: %v", r.plan.CAFile, err),
+		ca, err = os.ReadFile(r.plan.CAFile)
+		// A file of the repository is not there before the checkout. Azure DevOps, which alone is asked then, has the
+		// agent's own setting.
+		if err != nil && !r.early {
+			return nil, &InputError{Faults: []Fault{{Input: "caFile", Problem: fmt.Sprintf("%s cannot be read: %v", r.plan.CAFile, withoutPath(err)),
 				Fix: "give the path of a PEM file that is there when the step runs"}}}
 		}
 	}
 	return r.agent.HTTPClient(ca)
+}
+
+// withoutPath is the system's reason alone, where the sentence names the path already.
+func withoutPath(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// isRoot says whether path is a folder in which the agent roots inputs of the type filePath: it makes such a folder of an
+// input that is not given (TaskRunner.cs, TranslateFilePathInput; task-lib has filePathSupplied for the same reason).
+func (r *run) isRoot(path string) bool {
+	path = filepath.Clean(path)
+	for _, root := range []string{
+		r.agent.DefaultWorkingDirectory, r.agent.Build.SourcesDirectory, r.agent.Build.RepositoryLocalPath, r.agent.ArtifactsDirectory,
+	} {
+		if root != "" && filepath.Clean(root) == path {
+			return true
+		}
+	}
+	return false
 }
 
 // retrying tells of a second try in the log; a run that was slow should say why.

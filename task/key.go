@@ -21,7 +21,6 @@ func (r *run) fetchKey(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.hide(file.Ticket)
 	client, err := r.http()
 	if err != nil {
 		return nil, err

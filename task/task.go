@@ -30,6 +30,7 @@ type run struct {
 	plan  Plan
 	work  *Workspace
 	clock stopwatch
+	early bool // the pre phase: nothing is checked out, and variables of later steps are missing
 }
 
 // begin reads what every phase needs: the agent's variables, and a log that hides what is secret.
@@ -166,6 +167,11 @@ func (r *run) read(ctx context.Context, lenient bool) error {
 		return err
 	}
 	r.hide(in.DelegationKeyText, in.DelegationKeyPassphrase, in.RepositoryPassphrase)
+	// Also where nothing is fetched with it, because the pre phase did: a build prints what it likes.
+	if file, err := pipeline.ReadSecureFile(r.Environment, in.DelegationKey); err == nil {
+		r.hide(file.Ticket)
+	}
+	r.early = lenient
 	r.plan, err = in.Plan(lenient)
 	return err
 }
