@@ -62,6 +62,7 @@ type Engine struct {
 	Client *http.Client
 
 	keeper *keeper
+	bridge string // "" for Existing
 }
 
 // StartEngine starts a private Engine of a kind, or checks the one at

@@ -62,8 +62,7 @@ func (e *Engine) startPrivate(ctx context.Context) error {
 	if len(filepath.Join(dir, "containerd.sock.ttrpc")) > longestSocket {
 		return fmt.Errorf("%s is too long for a socket, please set TMPDIR", socket)
 	}
-	bridge, err := makeBridge(ctx, e.keeper)
-	if err != nil {
+	if e.bridge, err = makeBridge(ctx, e.keeper); err != nil {
 		return err
 	}
 	env := []string{"PATH=" + search, "HOME=" + dir, "TMPDIR=" + dir}
@@ -80,7 +79,7 @@ func (e *Engine) startPrivate(ctx context.Context) error {
 			"--config-file", config, "--host", "unix://" + socket,
 			"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
 			"--pidfile", filepath.Join(dir, "docker.pid"), "--containerd", filepath.Join(dir, "containerd.sock"),
-			"--bridge", bridge, "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--userland-proxy=false",
+			"--bridge", e.bridge, "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--userland-proxy=false",
 		},
 	})
 	if err != nil {

@@ -15,8 +15,8 @@ func TestAKeeperEndsWholeProcessGroupsAndRemovesFolders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp(t.TempDir(), "kept-")
-	if err != nil {
+	dir := filepath.Join(t.TempDir(), "kept")
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.note("path", dir); err != nil {

@@ -52,19 +52,22 @@ func (e *MissingError) Unwrap() error { return e.Reason }
 // installs from Debian when it may, which is as root where apt-get exists;
 // otherwise the error is a *MissingError. With everything in place it costs a
 // few milliseconds.
-func Packages(ctx context.Context) error {
-	missing := missingPackages()
+func Packages(ctx context.Context) error { return install(ctx, needs(), os.Geteuid() == 0) }
+
+// install brings what is missing of the needs.
+func install(ctx context.Context, all []need, root bool) error {
+	missing := missingPackages(all)
 	if len(missing) == 0 {
 		return nil
 	}
-	if os.Geteuid() != 0 {
+	if !root {
 		return &MissingError{Packages: missing, Reason: errors.New("only root may install them")}
 	}
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return &MissingError{Packages: missing, Reason: err}
 	}
-	install := slices.Concat([]string{"install", "--yes", "--no-install-recommends"}, missing)
-	for _, args := range [][]string{{"update"}, install} {
+	wanted := slices.Concat([]string{"install", "--yes", "--no-install-recommends"}, missing)
+	for _, args := range [][]string{{"update"}, wanted} {
 		cmd := exec.CommandContext(ctx, "apt-get", args...)
 		// No questions.
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
@@ -72,15 +75,15 @@ func Packages(ctx context.Context) error {
 			return &MissingError{Packages: missing, Reason: fmt.Errorf("apt-get %s: %w: %s", args[0], err, lastLines(output))}
 		}
 	}
-	if missing = missingPackages(); len(missing) > 0 {
+	if missing = missingPackages(all); len(missing) > 0 {
 		return &MissingError{Packages: missing, Reason: errors.New("apt-get installed them, and still they cannot be found")}
 	}
 	return nil
 }
 
-func missingPackages() []string {
+func missingPackages(all []need) []string {
 	var missing []string
-	for _, n := range needs() {
+	for _, n := range all {
 		var err error
 		if n.program != "" {
 			_, err = exec.LookPath(n.program)

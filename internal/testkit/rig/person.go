@@ -68,7 +68,9 @@ func (s *Stack) Person(ctx context.Context, name string) (*Person, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.atClose(func() error { return os.RemoveAll(home) })
+	if err := s.keeper.note("path", home); err != nil {
+		return nil, err
+	}
 	p := &Person{Name: name, Home: home, DockerConfig: filepath.Join(home, ".docker"), CLI: cli, user: user, stack: s}
 
 	auth := base64.StdEncoding.EncodeToString([]byte(name + ":" + user.Password))

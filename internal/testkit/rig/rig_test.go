@@ -124,7 +124,7 @@ func TestNothingOutlivesAStack(t *testing.T) {
 				t.Error(err)
 			}
 			assertGone(t, dir, p.Home, filepath.Join("/etc/docker/certs.d", host))
-			assertUnused(t, dir)
+			assertUnused(t, dir, s.Engine.bridge)
 		})
 	}
 }
@@ -138,8 +138,8 @@ func assertGone(t *testing.T, paths ...string) {
 	}
 }
 
-// assertUnused looks for a folder in mounts and command lines, and for bridges.
-func assertUnused(t *testing.T, dir string) {
+// assertUnused looks for a folder in mounts and command lines, and for the bridge.
+func assertUnused(t *testing.T, dir, bridge string) {
 	t.Helper()
 	if mounts := string(must(os.ReadFile("/proc/self/mountinfo"))(t)); strings.Contains(mounts, dir) {
 		t.Errorf("mounts in %s are left", dir)
@@ -149,10 +149,8 @@ func assertUnused(t *testing.T, dir string) {
 			t.Errorf("a process is left: %q", line)
 		}
 	}
-	for _, i := range must(net.Interfaces())(t) {
-		if strings.HasPrefix(i.Name, "rig") {
-			t.Errorf("the bridge %s is left", i.Name)
-		}
+	if i, err := net.InterfaceByName(bridge); err == nil {
+		t.Errorf("the bridge %s is left", i.Name)
 	}
 }
 

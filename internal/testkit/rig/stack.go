@@ -47,7 +47,8 @@ type Stack struct {
 	// Users are the front's accounts, by name.
 	Users map[string]registrytest.User
 
-	stops []func() error
+	keeper *keeper // of the people's homes
+	stops  []func() error
 }
 
 // StartFront starts the front door alone, with the usual accounts when o has
@@ -89,6 +90,10 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if s.keeper, err = newKeeper(); err != nil {
+		return nil, err
+	}
+	s.atClose(s.keeper.Close)
 	if s.Front, s.Users, err = StartFront(o.Front); err != nil {
 		return nil, err
 	}
