@@ -206,19 +206,25 @@ func (r *run) checkEngine(ctx context.Context, c *ready) error {
 }
 
 func (r *run) checkRegistry(ctx context.Context, c *ready) error {
-	if err := c.registry.CheckPush(ctx); err != nil {
-		return err
+	var before registry.Manifest
+	var missing error
+	findings := sideBySide(
+		func() error { return c.registry.CheckPush(ctx) },
+		func() (err error) {
+			if before, err = c.registry.Manifest(ctx, r.plan.Tags[0]); errors.Is(err, registry.ErrNotFound) {
+				missing, err = err, nil
+			}
+			return err
+		},
+	)
+	if len(findings) > 0 {
+		return findings[0] // who may not push may not read either, which is no second finding
+	}
+	if missing == nil {
+		c.before = &before
 	}
 	r.log.Linef("%s lets us push to %s.", c.repository.Host, c.repository.Path)
-	before, err := c.registry.Manifest(ctx, r.plan.Tags[0])
-	if err == nil {
-		c.before = &before
-		return nil
-	}
-	if errors.Is(err, registry.ErrNotFound) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // checkTrust reads the trust data while the key is opened, and asks whether the one admits the other. Without its key a

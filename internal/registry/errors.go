@@ -226,3 +226,16 @@ func printable(s string) string {
 	runes := []rune(strings.Join(strings.Fields(clean), " "))
 	return string(runes[:min(len(runes), 300)])
 }
+
+// Permanent says that asking again would end the same way, for those who retry above
+// this package: only what the server itself may get over is worth another try.
+func (e *AccessError) Permanent() bool { return e.Kind != Busy && e.Kind != Broken }
+
+// Permanent says that asking again would end the same way.
+func (e *RealmError) Permanent() bool { return true }
+
+// Permanent says that asking again would end the same way.
+func (e *RedirectError) Permanent() bool { return true }
+
+// Permanent says that asking again would end the same way.
+func (e *ChallengeError) Permanent() bool { return true }

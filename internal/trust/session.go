@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -36,7 +38,6 @@ type session struct {
 	files map[string][]byte // everything served, by the name asked for
 	roles map[string][]byte // the newest of it, by role
 	last  string            // the role asked for last
-	meta  data.Files        // what the snapshot lists
 	fatal error             // an answer that a second try would not change
 }
 
@@ -151,32 +152,23 @@ func limitOf(role string, size int64) int64 {
 	return limit
 }
 
-// lookAhead starts to fetch the delegations when the file that names them is here.
-// The library will ask for all of them, one by one, after it has verified that file.
+// lookAhead starts to fetch what the library will ask for, one by one, after it has
+// verified the file that is here. The snapshot lists all that there is, so the
+// repository's own targets and the delegations travel side by side.
 func (s *session) lookAhead(role string, content []byte) {
-	switch role {
-	case "snapshot":
-		var file data.SignedSnapshot
-		if json.Unmarshal(content, &file) == nil {
-			s.meta = file.Signed.Meta
-		}
-	case "targets":
-		var file struct {
-			Signed struct {
-				Delegations struct {
-					Roles []struct{ Name data.RoleName }
-				}
-			}
-		}
-		if json.Unmarshal(content, &file) != nil {
-			return
-		}
-		for _, d := range file.Signed.Delegations.Roles {
-			meta := s.meta[d.Name.String()]
-			if data.IsDelegation(d.Name) && len(meta.Hashes["sha256"]) > 0 && len(s.ahead) < maxAhead {
-				name := utils.ConsistentName(d.Name.String(), meta.Hashes["sha256"])
-				s.fetchAhead(name, limitOf(d.Name.String(), max(meta.Length, 0)))
-			}
+	if role != "snapshot" {
+		return
+	}
+	var file data.SignedSnapshot
+	if json.Unmarshal(content, &file) != nil {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(file.Signed.Meta)) {
+		meta := file.Signed.Meta[name]
+		of := data.RoleName(name)
+		wanted := of == data.CanonicalTargetsRole || data.IsDelegation(of)
+		if wanted && len(meta.Hashes["sha256"]) > 0 && len(s.ahead) < maxAhead {
+			s.fetchAhead(utils.ConsistentName(name, meta.Hashes["sha256"]), limitOf(name, max(meta.Length, 0)))
 		}
 	}
 }
