@@ -18,6 +18,7 @@ type classicStream struct {
 	r     *renderer
 	now   func() time.Time
 	at    *client.Vertex // the running step
+	fresh bool           // it has been announced and its line has not ended
 	id    string
 	fault string
 	code  int
@@ -71,11 +72,14 @@ func (s *classicStream) take(m message, status chan<- *client.SolveStatus) {
 		}
 		now := s.now()
 		s.at = &client.Vertex{Digest: digest.FromString(found[1]), Name: "[" + found[1] + "] " + strings.TrimSpace(found[2]), Started: &now}
+		s.fresh = !strings.HasSuffix(text, "\n")
 		begun := *s.at
 		status <- &client.SolveStatus{Vertexes: []*client.Vertex{&begun}}
 		return
 	}
-	if text == "" || s.at == nil {
+	fresh := s.fresh
+	s.fresh = false
+	if text == "" || s.at == nil || fresh && text == "\n" { // the rest of the announcement
 		return
 	}
 	if strings.HasPrefix(text, " ---> Using cache") {

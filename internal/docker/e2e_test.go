@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"contenttrust/internal/docker"
+	"contenttrust/internal/secret"
 )
 
 func connect(t *testing.T) *docker.Engine {
@@ -350,7 +351,7 @@ func proxy(t *testing.T, registry string, fault func(w http.ResponseWriter, r *h
 	return l.Addr().String()
 }
 
-func built(t *testing.T, e *docker.Engine, name string) docker.Image {
+func imageNamed(t *testing.T, e *docker.Engine, name string) docker.Image {
 	t.Helper()
 	dir := folder(t, map[string]string{"Dockerfile": base, "x": strconv.FormatInt(time.Now().UnixNano(), 10)})
 	image, err := e.Build(t.Context(), request(dir, nil, name))
@@ -363,7 +364,7 @@ func built(t *testing.T, e *docker.Engine, name string) docker.Image {
 func TestRealEnginePushes(t *testing.T) {
 	e := connect(t)
 	address := proxy(t, registryAt(t), nil)
-	image := built(t, e, address+"/team/app:v1")
+	image := imageNamed(t, e, address+"/team/app:v1")
 	var out bytes.Buffer
 	pushed, err := e.Push(t.Context(), docker.Push{Name: address + "/team/app", Tag: "v1", Out: &out})
 	t.Logf("%s%+v", out.String(), pushed)
@@ -410,7 +411,7 @@ func TestRealEnginePushOutlivesAFaultAtTheManifest(t *testing.T) {
 				}
 				return false
 			})
-			built(t, e, address+"/team/app:v1")
+			imageNamed(t, e, address+"/team/app:v1")
 			var attempts []docker.Attempt
 			pushed, err := e.Push(t.Context(), docker.Push{Name: address + "/team/app", Tag: "v1", Retry: docker.Retry{
 				Base: 10 * time.Millisecond, OnRetry: func(a docker.Attempt) { attempts = append(attempts, a) },
@@ -453,7 +454,7 @@ func TestRealEnginePushFaultsAreTold(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			address := proxy(t, registryAt(t), tt.fault)
-			built(t, e, address+"/team/app:v1")
+			imageNamed(t, e, address+"/team/app:v1")
 			_, err := e.Push(t.Context(), docker.Push{Name: address + "/team/app", Tag: "v1", Retry: docker.Retry{Attempts: 1}})
 			var fault *docker.PushError
 			if !errors.As(err, &fault) || fault.Reason != tt.want {
@@ -470,7 +471,7 @@ func TestRealEnginePushFaultsAreTold(t *testing.T) {
 		}
 	})
 	t.Run("refused connection", func(t *testing.T) {
-		built(t, e, "127.0.0.1:1/team/app:v1")
+		imageNamed(t, e, "127.0.0.1:1/team/app:v1")
 		_, err := e.Push(t.Context(), docker.Push{Name: "127.0.0.1:1/team/app", Tag: "v1", Retry: docker.Retry{Attempts: 1}})
 		var fault *docker.PushError
 		if !errors.As(err, &fault) || fault.Reason != docker.ReasonTemporary {
@@ -479,7 +480,7 @@ func TestRealEnginePushFaultsAreTold(t *testing.T) {
 	})
 	t.Run("a registry with an unknown certificate", func(t *testing.T) {
 		address := tlsRegistry(t)
-		built(t, e, address+"/team/app:v1")
+		imageNamed(t, e, address+"/team/app:v1")
 		_, err := e.Push(t.Context(), docker.Push{Name: address + "/team/app", Tag: "v1", Retry: docker.Retry{Attempts: 1}})
 		var fault *docker.PushError
 		if !errors.As(err, &fault) || fault.Reason != docker.ReasonTLS {
@@ -515,6 +516,115 @@ func tlsRegistry(t *testing.T) string {
 	}
 	t.Fatal("this machine has no address beside the loopback")
 	return ""
+}
+
+func TestRealEngineWarnsOfADockerfile(t *testing.T) {
+	e := connect(t)
+	dir := folder(t, map[string]string{"Dockerfile": "FROM scratch as x\nMAINTAINER me\nCOPY busybox /sh\n"})
+	b := request(dir, nil)
+	var warnings []docker.Warning
+	b.Progress.Warning = func(w docker.Warning) { warnings = append(warnings, w) }
+	if _, err := e.Build(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", warnings)
+	if strings.HasPrefix(e.Info().Version, "20.") {
+		return // has no checks
+	}
+	if len(warnings) != 2 || warnings[0].Line == 0 || warnings[0].File != "Dockerfile" || warnings[0].URL == "" {
+		t.Error("two warnings with their places are expected")
+	}
+}
+
+func TestRealEngineShowsCredentialsForABaseImage(t *testing.T) {
+	e := connect(t)
+	address := proxy(t, registryAt(t), func(w http.ResponseWriter, r *http.Request) bool {
+		if user, password, _ := r.BasicAuth(); user == "me" && password == "pw" {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+		w.WriteHeader(401)
+		return true
+	})
+	imageNamed(t, e, address+"/team/base:v1")
+	if _, err := e.Push(t.Context(), docker.Push{Name: address + "/team/base", Tag: "v1", Username: "me", Password: secret.New("pw")}); err != nil {
+		t.Fatal(err)
+	}
+	dir := folder(t, map[string]string{"Dockerfile": "FROM " + address + "/team/base:v1\nCOPY mark /\n", "mark": time.Now().String()})
+	b := request(dir, nil, address+"/team/app:v1")
+	b.Pull = true
+	_, err := e.Build(t.Context(), b)
+	var fault *docker.BuildError
+	if !errors.As(err, &fault) || fault.Registry != docker.ReasonUnauthorized && fault.Registry != docker.ReasonDenied {
+		t.Errorf("without credentials: %T %v", err, err)
+	}
+	t.Log(err)
+	b.Credentials = func(host string) (string, secret.Value, bool) { return "me", secret.New("pw"), host == address }
+	if _, err := e.Build(t.Context(), b); err != nil {
+		t.Error(err)
+	}
+}
+
+// Engine 29.2 and later announce the end of /grpc and /session; what is left
+// then is gRPC on the socket itself, which they speak already.
+func TestRealEngineBuildsOverNativeGRPC(t *testing.T) {
+	socket, ok := strings.CutPrefix(os.Getenv("DOCKER_HOST"), "unix://")
+	if !ok {
+		t.Fatal("this test needs a unix socket")
+	}
+	native := connect(t).Info().Store == docker.StoreContainerd
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var preface atomic.Int32
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				first := make([]byte, 4096)
+				n, err := c.Read(first)
+				if err != nil {
+					return
+				}
+				if strings.HasPrefix(string(first[:n]), "POST /grpc") || strings.HasPrefix(string(first[:n]), "POST /session") {
+					io.WriteString(c, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+					return
+				}
+				if strings.HasPrefix(string(first[:n]), "PRI * HTTP/2.0") {
+					preface.Add(1)
+				}
+				up, err := net.Dial("unix", socket)
+				if err != nil {
+					return
+				}
+				defer up.Close()
+				up.Write(first[:n])
+				go io.Copy(up, c)
+				io.Copy(c, up)
+			}()
+		}
+	}()
+	e, err := docker.Connect(t.Context(), docker.Options{Host: "unix://" + l.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var out bytes.Buffer
+	dir := folder(t, map[string]string{"Dockerfile": base + "COPY mark /\nRUN echo native\n", "mark": time.Now().String()})
+	image, err := e.Build(t.Context(), request(dir, &out, "localhost:1/e2e/native:1"))
+	t.Logf("%+v %v\n%s", image, err, out.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if native != (preface.Load() > 0 && image.ManifestDigest != "") {
+		t.Errorf("%d native connections", preface.Load())
+	}
 }
 
 var requestLine = regexp.MustCompile(`^((?:HEAD|GET|POST|PUT) /\S*) HTTP/1\.1\r\n`)
