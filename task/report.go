@@ -56,7 +56,7 @@ func (s *stopwatch) lap(step string) func() {
 
 // tell sets the outputs and shows the summary. It runs after the proof, so nothing is set by a run that failed.
 func (r *run) tell(res Result) error {
-	outputs := [][2]string{{"imageDigest", res.Manifest.Digest}, {"imageReference", res.reference()}}
+	outputs := [][2]string{{"DockerOutput", r.dockerOutput()}, {"imageDigest", res.Manifest.Digest}, {"imageReference", res.reference()}}
 	if res.Plan.Sign {
 		outputs = append(outputs, [2]string{"signedTags", strings.Join(res.Plan.Tags, ",")}, [2]string{"rootKeyId", res.State.RootKeys[0].ID})
 	}

@@ -28,7 +28,10 @@ func (r *run) build(ctx context.Context, c *ready) (docker.Image, error) {
 		names[i] = c.repository.Tag(tag)
 	}
 	r.log.CommandLine(buildCommand(c, names))
-	out := r.log.Foreign()
+	out, err := r.newOutput("build")
+	if err != nil {
+		return docker.Image{}, err
+	}
 	image, err := c.engine.Build(ctx, docker.Build{
 		Dockerfile: c.dockerfile,
 		Context:    c.context,
@@ -93,7 +96,10 @@ func (r *run) push(ctx context.Context, c *ready, image docker.Image) (registry.
 	r.log.Section("Push " + c.repository.Tag(first))
 	r.log.Progress(60, "Pushing")
 	defer r.clock.lap("push")()
-	out := r.log.Foreign()
+	out, err := r.newOutput("push")
+	if err != nil {
+		return registry.Manifest{}, err
+	}
 	pushed, err := c.engine.Push(ctx, docker.Push{
 		Name: c.repository.String(), Tag: first, Username: c.login.Username, Password: c.login.Password, Out: out,
 		Retry: docker.Retry{OnRetry: func(a docker.Attempt) { r.retrying("The push", a.Number, a.Pause, a.Text) }},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"contenttrust/internal/pipeline"
@@ -27,15 +28,19 @@ type run struct {
 	Deps
 	agent pipeline.Agent
 	log   *pipeline.Log
+	mask  *secret.Mask
 	plan  Plan
 	work  *Workspace
 	clock stopwatch
-	early bool // the pre phase: nothing is checked out, and variables of later steps are missing
+	// outputs are the files that hold what the Engine said, in the order of the steps.
+	outputs []string
+	early   bool // the pre phase: nothing is checked out, and variables of later steps are missing
 }
 
 // begin reads what every phase needs: the agent's variables, and a log that hides what is secret.
 func begin(ctx context.Context, deps Deps) (*run, error) {
-	r := &run{Deps: deps, log: pipeline.NewLog(deps.Stdout, secret.NewMask()), clock: stopwatch{now: deps.Now}}
+	mask := secret.NewMask()
+	r := &run{Deps: deps, log: pipeline.NewLog(deps.Stdout, mask), mask: mask, clock: stopwatch{now: deps.Now}}
 	agent, err := pipeline.ReadAgent(ctx, deps.Environment)
 	if err != nil {
 		return r, err
@@ -166,7 +171,11 @@ func (r *run) read(ctx context.Context, lenient bool) error {
 	if err != nil {
 		return err
 	}
-	r.hide(in.DelegationKeyText, in.DelegationKeyPassphrase, in.RepositoryPassphrase)
+	for _, v := range []secret.Value{in.DelegationKeyText, in.DelegationKeyPassphrase, in.RepositoryPassphrase} {
+		if text := strings.TrimSpace(v.Reveal()); text != macro.FindString(text) { // the name of a variable is no secret
+			r.hide(v)
+		}
+	}
 	// Also where nothing is fetched with it, because the pre phase did: a build prints what it likes.
 	if file, err := pipeline.ReadSecureFile(r.Environment, in.DelegationKey); err == nil {
 		r.hide(file.Ticket)

@@ -56,6 +56,17 @@ func TestAStepBuildsPushesSignsAndProves(t *testing.T) {
 		"RESOURCE_URIS":            "https://earlier.example.com/x@sha256:00,https://" + w.GUN + "@" + digest,
 		"DOCKER_TASK_BUILT_IMAGES": config.Hex[:12],
 	}
+	outputs := strings.Split(said.variables["DockerOutput"], "\n")
+	delete(said.variables, "DockerOutput")
+	if len(outputs) != 2 {
+		t.Errorf("DockerOutput names %q, not the output of the build and of the push", outputs)
+	}
+	for i, path := range outputs {
+		// The Engine of this test says nothing while it builds.
+		if text, err := os.ReadFile(path); err != nil || (i == 1 && len(text) == 0) {
+			t.Errorf("%s: %d bytes, %v", path, len(text), err)
+		}
+	}
 	if diff := cmp.Diff(wantVariables, said.variables); diff != "" {
 		t.Errorf("variables (-want +got):\n%s", diff)
 	}
@@ -74,7 +85,7 @@ func TestAStepBuildsPushesSignsAndProves(t *testing.T) {
 			t.Errorf("the summary does not say %q:\n%s", piece, summary)
 		}
 	}
-	if diff := cmp.Diff([]string{filepath.Base(said.summaries[0])}, w.left()); diff != "" {
+	if diff := cmp.Diff([]string{filepath.Base(said.summaries[0]), "task_outputs"}, w.left()); diff != "" {
 		t.Errorf("left in temp (-want +got):\n%s", diff)
 	}
 	if failures := w.Azure.Failures(); len(failures) != 0 {
