@@ -172,7 +172,7 @@ func (r *run) isRoot(path string) bool {
 
 // retrying tells of a second try in the log; a run that was slow should say why.
 func (r *run) retrying(who string, attempt int, wait time.Duration, cause any) {
-	r.log.Linef("%s did not do it at try %d (%v); trying again in %s.", who, attempt, cause, wait.Round(time.Second/10))
+	r.log.Linef("%s: try %d failed (%v); trying again in %s.", who, attempt, cause, wait.Round(time.Second/10))
 }
 
 func (r *run) checkSources(ctx context.Context, c *ready) error {

@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 
 	"contenttrust/internal/pipeline"
@@ -42,12 +43,13 @@ func explainDisk(verb, path string, err error) Explanation {
 	for cause, remedy := range map[error]string{
 		syscall.ENOSPC: "Free space on that disk.",
 		syscall.EROFS:  "Give the agent a temp folder that can be written to.",
+		fs.ErrNotExist: "Look for what removes it: the agent makes its temp folder at the start of each job, and it must stay until the end.",
 	} {
 		if errors.Is(err, cause) {
 			do = remedy
 		}
 	}
-	return Explanation{codeDisk, fmt.Sprintf("The run %s %s: %v.", verb, path, err), do, nil}
+	return Explanation{codeDisk, fmt.Sprintf("The run %s %s: %v.", verb, path, withoutPath(err)), do, nil}
 }
 
 // pipelineRules explain what came from the agent, and what did not come from Azure DevOps.

@@ -50,7 +50,7 @@ func (r *run) checkKeyEarly(pem []byte) error {
 		return nil // the text of the key is in a variable that a later step sets
 	}
 	key, err := trust.ReadKey(pem, r.plan.KeyPassphrase)
-	if r.plan.KeyPassphrase.Empty() && errors.Is(err, &trust.KeyError{Kind: trust.NeedsPassphrase}) {
+	if r.plan.PassphraseLater && errors.Is(err, &trust.KeyError{Kind: trust.NeedsPassphrase}) {
 		r.log.Line("The key is encrypted; its passphrase is not set yet, so the key is opened when the step runs.")
 		return nil
 	}

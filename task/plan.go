@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -30,7 +31,9 @@ type Plan struct {
 	KeyFile       string // GUID of the secure file, or ""
 	KeyText       secret.Value
 	KeyPassphrase secret.Value
-	Signer        string // "" for whoever the key belongs to
+	// PassphraseLater: a step that has not run yet sets the passphrase. Only a lenient plan has it.
+	PassphraseLater bool
+	Signer          string // "" for whoever the key belongs to
 
 	TrustServer string // "" for the registry's own host
 	Pins        []trust.Pin
@@ -142,10 +145,18 @@ func (in Inputs) name(f *faults) string {
 	}
 	// Any registry will do for judging the path; the connection brings the real one.
 	if _, err := registry.ParseRepository("registry.example.com/" + name); err != nil {
-		f.add("repository", fmt.Sprintf("%q is a name that no registry accepts: %v", in.Repository, err),
+		f.add("repository", fmt.Sprintf("%q is a name that no registry accepts: it %s", in.Repository, whyNot(err)),
 			"use lower-case letters, digits, and single . _ - or / between them, without a registry or a tag")
 	}
 	return name
+}
+
+// whyNot is what is wrong with a name, without the name: the reader knows it as it stands in the input.
+func whyNot(err error) string {
+	if e, ok := errors.AsType[*registry.ReferenceError](err); ok {
+		return string(e.Kind)
+	}
+	return "is wrong: " + err.Error()
 }
 
 func (in Inputs) tags(f *faults) []string {
@@ -162,7 +173,7 @@ func (in Inputs) tags(f *faults) []string {
 			continue
 		}
 		if err := registry.CheckTag(tag); err != nil {
-			f.add("tags", fmt.Sprintf("%q is a tag that no registry accepts: %v", tag, err),
+			f.add("tags", fmt.Sprintf("%q is a tag that no registry accepts: it %s", tag, whyNot(err)),
 				"use letters, digits, _ . and -, at most 128 of them, the first a letter, a digit or _")
 		}
 	}
@@ -185,9 +196,9 @@ func (in Inputs) build(f *faults, p *Plan) {
 	if strings.TrimSpace(in.Builder) != "" {
 		f.add("builder", "does not work yet in this version", "take the input away: the image is then built by the Engine of the agent")
 	}
-	for input, value := range map[string]string{"images": in.Images, "requiredSigners": in.RequiredSigners} {
-		if strings.TrimSpace(value) != "" {
-			f.add(input, "belongs to other commands than "+p.Command, "take the input away")
+	for _, other := range [][2]string{{"images", in.Images}, {"requiredSigners", in.RequiredSigners}} {
+		if strings.TrimSpace(other[1]) != "" {
+			f.add(other[0], "belongs to other commands than "+p.Command, "take the input away")
 		}
 	}
 }
@@ -234,7 +245,7 @@ func (in Inputs) key(f *faults, p *Plan) {
 		p.KeyText = secret.Value{}
 	}
 	if !f.expanded("delegationKeyPassphrase", p.KeyPassphrase.Reveal()) {
-		p.KeyPassphrase = secret.Value{}
+		p.KeyPassphrase, p.PassphraseLater = secret.Value{}, true
 	}
 }
 
