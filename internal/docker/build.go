@@ -241,6 +241,15 @@ func registryHost(name string) string {
 	return reference.Domain(ref)
 }
 
+// repositoryPath is a name without its host.
+func repositoryPath(name string) string {
+	ref, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return name
+	}
+	return reference.Path(ref)
+}
+
 // hubHosts are the names under which BuildKit and Engines know Docker Hub.
 var hubHosts = []string{"docker.io", "registry-1.docker.io", "index.docker.io", "https://index.docker.io/v1/"}
 

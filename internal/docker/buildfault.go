@@ -33,10 +33,8 @@ func (e *Engine) buildFailure(ctx context.Context, b Build, r *renderer, err err
 	if ctx.Err() != nil {
 		return fmt.Errorf("build stopped: %w", ctx.Err())
 	}
-	if status.Code(errors.Unwrap(err)) == codes.Unavailable || status.Code(err) == codes.Unavailable {
-		if len(r.failures) == 0 {
-			return &NotRunning{Host: e.host, Err: clipped(err)}
-		}
+	if rootCode(err) == codes.Unavailable && len(r.failures) == 0 {
+		return &NotRunning{Host: e.host, Err: clipped(err)}
 	}
 	failed := r.failed(err)
 	if failed == nil {
@@ -57,6 +55,15 @@ func (e *Engine) buildFailure(ctx context.Context, b Build, r *renderer, err err
 	}
 	fault.File, fault.Line = sourceLine(b, err)
 	return fault
+}
+
+// rootCode is the gRPC status below BuildKit's wrapping.
+func rootCode(err error) codes.Code {
+	var s interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &s) {
+		return s.GRPCStatus().Code()
+	}
+	return codes.Unknown
 }
 
 // failed finds the step that broke the build: the one the error names, else

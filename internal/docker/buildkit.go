@@ -20,6 +20,7 @@ import (
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/tonistiigi/fsutil"
+	"google.golang.org/grpc/codes"
 )
 
 // cancelGrace is how long a stopped build may take to say goodbye before the
@@ -50,11 +51,19 @@ func (e *Engine) dialBuildKit(ctx context.Context) (*client.Client, error) {
 	// A dial is no proof here: ask something.
 	short, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	if _, err := bk.ListWorkers(short); err != nil {
-		bk.Close()
-		return nil, ctx.Err()
+	_, err = bk.ListWorkers(short)
+	if err == nil {
+		return bk, nil
 	}
-	return bk, nil
+	bk.Close()
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case rootCode(err) == codes.Unavailable, rootCode(err) == codes.Unimplemented:
+		return nil, nil // it speaks no gRPC, or knows no BuildKit
+	default:
+		return nil, &NotAnEngine{Host: e.host, Err: clipped(err)}
+	}
 }
 
 // hijacked hands over the connection that proved the endpoint, so that the

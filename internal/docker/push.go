@@ -142,7 +142,7 @@ func (e *Engine) pushOnce(ctx context.Context, p Push, name, auth string) (Pushe
 	case isMissing(s.fault):
 		return Pushed{}, &NoImage{Name: name}
 	case s.fault != "":
-		return Pushed{}, &PushError{Name: name, Reason: classify(s.fault), Text: oneLine(s.fault, maxErrorText)}
+		return Pushed{}, &PushError{Name: name, Reason: classify(s.fault, p.Name, repositoryPath(p.Name)), Text: oneLine(s.fault, maxErrorText)}
 	}
 	return s.claim, nil
 }
@@ -157,7 +157,7 @@ func (e *Engine) pushFault(ctx context.Context, name string, err error) error {
 	case cerrdefs.IsNotFound(err), isMissing(err.Error()):
 		return &NoImage{Name: name}
 	}
-	return &PushError{Name: name, Reason: classify(err.Error()), Text: oneLine(err.Error(), maxErrorText), Err: clipped(err)}
+	return &PushError{Name: name, Reason: classify(err.Error(), name), Text: oneLine(err.Error(), maxErrorText), Err: clipped(err)}
 }
 
 func (r Retry) withDefaults() Retry {

@@ -164,6 +164,17 @@ func says(text string) func(http.ResponseWriter) {
 	}
 }
 
+func TestPushIsNotMisledByNames(t *testing.T) {
+	t.Parallel()
+	_, e := fake(t, enginetest.Options{Push: func(w http.ResponseWriter, _ enginetest.PushRequest) {
+		says("Get \"https://unauthorized.example/v2/denied/quota/manifests/x509:\": dial tcp: connection refused (reg.example/denied/quota)")(w)
+	}})
+	_, err := e.Push(t.Context(), docker.Push{Name: "reg.example/denied/quota", Tag: "v1", Retry: docker.Retry{Attempts: 1}})
+	if got := as(t, err, new(*docker.PushError)); got.Reason != docker.ReasonTemporary {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestPushGivesUpAtLast(t *testing.T) {
 	t.Parallel()
 	_, e := fake(t, enginetest.Options{Push: func(w http.ResponseWriter, _ enginetest.PushRequest) { says("toomanyrequests")(w) }})

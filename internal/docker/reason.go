@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -76,9 +77,17 @@ var signs = []struct {
 	}},
 }
 
-// classify reads a push's error text; every failure of a push is of some reason.
-func classify(text string) Reason {
-	text = strings.ToLower(text)
+// address is what may hold any word at all without meaning it.
+var address = regexp.MustCompile(`https?://[^\s"]+`)
+
+// classify reads a push's error text; every failure of a push is of some
+// reason. Names the caller knows are taken out first, since a repository may
+// be called "denied".
+func classify(text string, names ...string) Reason {
+	text = strings.ToLower(address.ReplaceAllString(text, ""))
+	for _, name := range names {
+		text = strings.ReplaceAll(text, strings.ToLower(name), "")
+	}
 	for _, s := range signs {
 		if slices.ContainsFunc(s.texts, func(sign string) bool { return contains(text, sign) }) {
 			// "tls: " stands in a timeout of the handshake too.
