@@ -63,7 +63,7 @@ func explainTags(e *registry.TagsError) Explanation {
 	if len(e.Done) > 0 {
 		done = strings.Join(e.Done, ", ")
 	}
-	return Explanation{codeRegTags, fmt.Sprintf("Not every tag could be written in %s: %s failed, done: %s. The signatures of all of them stand. %s",
+	return Explanation{codeRegTags, fmt.Sprintf("Not every tag could be written in %s: %s failed, done: %s. What is signed stays signed. %s",
 		e.Repository, strings.Join(failed, ", "), done, first.What), first.Do, nil}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -23,6 +24,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	controlapi "github.com/moby/buildkit/api/services/control"
+	"github.com/moby/buildkit/solver/errdefs"
+	"github.com/opencontainers/go-digest"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"contenttrust/internal/pipeline"
 	"contenttrust/internal/secret"
@@ -58,6 +63,7 @@ type world struct {
 	temp    string // the agent's temp folder
 	sources string
 
+	now        func() time.Time
 	byManifest bool // the Engine names images by their manifest, as one with the containerd store does
 
 	// onSolve, if set, stands in the place of the build's steps; its error fails the build.
@@ -83,7 +89,7 @@ func newWorldWith(t *testing.T, o playground.Options, engine enginetest.Options)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = play.Close() })
-	w := &world{World: play, t: t, temp: t.TempDir(), sources: t.TempDir()}
+	w := &world{World: play, t: t, now: time.Now, temp: t.TempDir(), sources: t.TempDir()}
 	if w.image, err = random.Image(64, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +320,7 @@ func (w *world) trustRequests() int {
 	return n
 }
 
-// left are the names of what is in the agent's temp folder.
+// left are the names of what is in the agent's temp folder, without the public files of DockerOutput.
 func (w *world) left() []string {
 	w.t.Helper()
 	entries, err := os.ReadDir(w.temp)
@@ -323,7 +329,9 @@ func (w *world) left() []string {
 	}
 	names := []string{}
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if e.Name() != "task_outputs" {
+			names = append(names, e.Name())
+		}
 	}
 	return names
 }
@@ -342,7 +350,7 @@ func (w *world) run(p phase) told { return w.runIn(w.t.Context(), p) }
 func (w *world) runIn(ctx context.Context, p phase) told {
 	w.t.Helper()
 	var out lockedBuffer
-	err := p(ctx, Deps{Environment: environment(maps.Clone(w.env)), Stdout: &out, Now: time.Now, Version: "1.0.0-test"})
+	err := p(ctx, Deps{Environment: environment(maps.Clone(w.env)), Stdout: &out, Now: w.now, Version: "1.0.0-test"})
 	said := read(w.t, out.String())
 	said.err = err
 	for name, value := range said.taskVariables {
@@ -473,7 +481,7 @@ func codes(issues []issue) []string {
 func (said told) succeeded(t *testing.T) {
 	t.Helper()
 	if said.err != nil || said.completed != 0 || len(said.errors) != 0 {
-		t.Fatalf("the phase failed: %v\n%s", said.err, said.output)
+		t.Fatalf("the phase failed: %v\n%s", said.err, said.text())
 	}
 }
 
@@ -513,5 +521,25 @@ func refuseRequests(status int, code, message string, fits func(*http.Request) b
 		}
 		_, _ = io.Copy(io.Discard, r.Body)
 		registrytest.WriteError(w, status, code, message)
+	}
+}
+
+// failStep prints a step's output and fails the build in it, as BuildKit does for a command with this exit code.
+func failStep(s *enginetest.Solve, step, output string, exit int) error {
+	text := fmt.Sprintf("process %q did not complete successfully: exit code: %d", "/bin/sh -c", exit)
+	printLog(s, step, output)
+	now := timestamppb.Now()
+	s.Send(&controlapi.StatusResponse{Vertexes: []*controlapi.Vertex{{Digest: stepDigest, Name: step, Started: now, Completed: now, Error: text}}})
+	return errdefs.WrapVertex(errors.New(text), digest.Digest(stepDigest))
+}
+
+var stepDigest = "sha256:" + strings.Repeat("a", 64)
+
+// printLog prints a build's output as one step.
+func printLog(s *enginetest.Solve, step string, output ...string) {
+	now := timestamppb.Now()
+	s.Send(&controlapi.StatusResponse{Vertexes: []*controlapi.Vertex{{Digest: stepDigest, Name: step, Started: now}}})
+	for _, piece := range output {
+		s.Send(&controlapi.StatusResponse{Logs: []*controlapi.VertexLog{{Vertex: stepDigest, Stream: 1, Msg: []byte(piece), Timestamp: now}}})
 	}
 }
