@@ -20,7 +20,12 @@ func (r *run) end(ctx context.Context, err error) error {
 		if unsigned, ok := errors.AsType[*UnsignedError](err); ok && unsigned.State != TagAsBefore {
 			r.log.Warn(pipeline.Issue{Code: codeCancelled, Text: unsigned.state()})
 		}
-		r.log.Complete(pipeline.Canceled, "Cancelled. Nothing of the key or of a credential is left.")
+		final := "Cancelled. Nothing of the key or of a credential is left."
+		if left, ok := errors.AsType[*WorkspaceError](err); ok && left.Op == opRemove {
+			r.warn(codeLeftBehind, "The private folder of this step could not be removed: "+left.Error()+".")
+			final = "Cancelled."
+		}
+		r.log.Complete(pipeline.Canceled, final)
 		return err
 	}
 	explanations := Explain(err)

@@ -38,6 +38,20 @@ func on[E error](explain func(E) Explanation) rule {
 // Explain turns a failed run's error into words, one explanation a finding and never none. This is the only place where
 // failures become prose; a test holds it against the error types of all crafts.
 func Explain(err error) []Explanation {
+	var all []Explanation
+	for _, finding := range findings(err) {
+		for _, e := range explainFinding(finding) {
+			same := func(known Explanation) bool { return known.String() == e.String() }
+			if !slices.ContainsFunc(all, same) {
+				all = append(all, e)
+			}
+		}
+	}
+	return all
+}
+
+// explainFinding explains one finding, of which two kinds hold several or another one.
+func explainFinding(err error) []Explanation {
 	if unsigned, ok := errors.AsType[*UnsignedError](err); ok {
 		all := Explain(unsigned.Err)
 		all[0].What += " " + unsigned.state()
@@ -46,15 +60,7 @@ func Explain(err error) []Explanation {
 	if inputs, ok := errors.AsType[*InputError](err); ok {
 		return explainInputs(inputs)
 	}
-	var all []Explanation
-	for _, finding := range findings(err) {
-		e := explainOne(finding)
-		same := func(known Explanation) bool { return known.String() == e.String() }
-		if !slices.ContainsFunc(all, same) {
-			all = append(all, e)
-		}
-	}
-	return all
+	return []Explanation{explainOne(err)}
 }
 
 // findings takes apart what was joined, and leaves everything else whole: an error with several causes of its own type

@@ -21,6 +21,9 @@ const ownerFile = "owner.json"
 // keyFile is the delegation key as it came from secure files, between the pre phase and the main phase.
 const keyFile = "delegation.key"
 
+// opRemove is the Op of a [WorkspaceError] after which something private is left.
+const opRemove = "remove"
+
 // Workspace is the one private folder of a step: 0700, under the agent's temp folder, with everything in it that must
 // not outlive the step. It is removed on every exit, and what a killed run leaves is swept by the next.
 type Workspace struct {
@@ -106,7 +109,7 @@ func (w *Workspace) Close() error {
 	}
 	// Overwriting first would promise more than today's disks keep; the folder was private all along.
 	if err := os.RemoveAll(w.Dir); err != nil {
-		return &WorkspaceError{Op: "remove", Path: w.Dir, Err: err}
+		return &WorkspaceError{Op: opRemove, Path: w.Dir, Err: err}
 	}
 	return nil
 }
@@ -134,7 +137,7 @@ func sweep(agent pipeline.Agent, keep string) (removed []string, err error) {
 			continue
 		}
 		if removeErr := os.RemoveAll(dir); removeErr != nil {
-			err = errors.Join(err, &WorkspaceError{Op: "remove", Path: dir, Err: removeErr})
+			err = errors.Join(err, &WorkspaceError{Op: opRemove, Path: dir, Err: removeErr})
 			continue
 		}
 		removed = append(removed, filepath.Base(dir))
