@@ -62,6 +62,7 @@ func (r *run) check(ctx context.Context) (*ready, error) {
 	if err := r.connect(c); err != nil {
 		return nil, err
 	}
+	r.atEnd = append(r.atEnd, c.registry.Settle)
 	findings := sideBySide(
 		func() error { return r.checkSources(ctx, c) },
 		func() error { return r.checkEngine(ctx, c) },
@@ -254,7 +255,7 @@ func (r *run) checkTrust(ctx context.Context, c *ready) error {
 		return err
 	}
 	r.log.Linef("The trust data admits the key: %s signs as %s.", c.key.ID(), strings.Join(c.roles, " and "))
-	r.warnAhead(c.state)
+	r.warnAhead(c.state, c.roles)
 	return nil
 }
 

@@ -78,14 +78,10 @@ func (r *run) publish(ctx context.Context, c *ready, image docker.Image) (result
 		}
 		signed = true
 	}
-	if err := r.tagOthers(ctx, c, manifest); err != nil {
+	if result.State, err = r.prove(ctx, c, manifest); err != nil {
 		return Result{}, err
 	}
-	state, err := r.prove(ctx, c, manifest)
-	if err != nil {
-		return Result{}, err
-	}
-	result.Key, result.State, result.Roles = c.key, state, c.roles
+	result.Key, result.Roles = c.key, c.roles
 	return result, nil
 }
 
@@ -171,43 +167,56 @@ func (r *run) targets(manifest registry.Manifest) []trust.Target {
 	return targets
 }
 
-// tagOthers writes the same manifest under the other tags, at the registry itself: an Engine would ask for every layer
-// again for each of them.
-func (r *run) tagOthers(ctx context.Context, c *ready, manifest registry.Manifest) error {
-	others := r.plan.Tags[1:]
-	if len(others) == 0 {
-		return nil
-	}
-	defer r.clock.lap("tag")()
-	if err := c.registry.Tag(ctx, manifest, others); err != nil {
-		return err
-	}
-	r.log.Linef("Tagged %s too.", strings.Join(others, ", "))
-	return nil
-}
-
-// prove reads everything again: the trust data into an empty store, and the registry's manifest for each tag. A green run
-// says what was found here, never what was meant before.
-func (r *run) prove(ctx context.Context, c *ready, manifest registry.Manifest) (*trust.State, error) {
-	r.log.Section("Prove")
+// prove gives the image its other tags, and reads everything again: the trust data into an empty store, and the registry's
+// manifest for each tag. A green run says what was found here, never what was meant before.
+//
+// The other tags are written at the registry itself: an Engine would ask for every layer again for each of them. The trust
+// data names them already, so both go on side by side.
+func (r *run) prove(ctx context.Context, c *ready, manifest registry.Manifest) (state *trust.State, err error) {
+	r.log.Section("Tag and prove")
 	r.log.Progress(90, "Proving")
-	defer r.clock.lap("prove")()
-	var state *trust.State
-	checks := []func() error{func() error { return r.proveTags(ctx, c, manifest) }}
-	if r.plan.Sign {
-		checks = append(checks, func() (err error) {
-			if state, err = c.trust.Read(ctx); err != nil {
+	defer r.clock.lap("tag and prove")()
+	findings := sideBySide(
+		func() error {
+			if err := c.registry.Tag(ctx, manifest, r.plan.Tags[1:]); err != nil {
 				return err
 			}
-			return state.Prove(c.key.ID(), r.targets(manifest))
-		})
+			return r.proveTags(ctx, c, manifest)
+		},
+		func() (err error) {
+			if state, err = r.proveTrust(ctx, c, manifest); err != nil {
+				return &ProofError{Err: err}
+			}
+			return nil
+		},
+	)
+	if len(findings) > 0 {
+		return nil, errors.Join(findings...)
 	}
-	if findings := sideBySide(checks...); len(findings) > 0 {
-		return nil, &ProofError{Err: errors.Join(findings...)}
+	where := " in the registry"
+	if r.plan.Sign {
+		where = ", in the registry and in the trust data"
 	}
-	r.log.Linef("%s: each of the %d %s resolves to %s%s.", c.repository, len(r.plan.Tags), plural(len(r.plan.Tags), "tag"), manifest.Digest,
-		map[bool]string{true: ", in the registry and in the trust data", false: " in the registry"}[r.plan.Sign])
+	r.log.Linef("%s: %s %s to %s%s.", c.repository, strings.Join(r.plan.Tags, ", "), resolves(len(r.plan.Tags)), manifest.Digest, where)
 	return state, nil
+}
+
+func resolves(n int) string {
+	if n == 1 {
+		return "resolves"
+	}
+	return "resolve"
+}
+
+func (r *run) proveTrust(ctx context.Context, c *ready, manifest registry.Manifest) (*trust.State, error) {
+	if !r.plan.Sign {
+		return nil, nil //nolint:nilnil // an unsigned push has no trust data to look at
+	}
+	state, err := c.trust.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return state, state.Prove(c.key.ID(), r.targets(manifest))
 }
 
 // proveTags asks the registry for each tag, several at once.
@@ -218,16 +227,19 @@ func (r *run) proveTags(ctx context.Context, c *ready, manifest registry.Manifes
 		found[i] = got.Digest
 		return err
 	})
+	if err != nil {
+		return err
+	}
 	for i, tag := range r.plan.Tags {
-		if err == nil && found[i] != manifest.Digest {
-			return &TagMovedError{Image: c.repository.Tag(tag), Want: manifest.Digest, Found: found[i]}
+		if found[i] != manifest.Digest {
+			return &ProofError{Err: &TagMovedError{Image: c.repository.Tag(tag), Want: manifest.Digest, Found: found[i]}}
 		}
 	}
-	return err
+	return nil
 }
 
 // atOnce is how many tags are asked for side by side; a registry begins to refuse when it is asked more.
-const atOnce = 8
+const atOnce = 16
 
 // eachOf calls do for 0 to n-1, several at once, and joins the errors.
 func eachOf(n int, do func(i int) error) error {

@@ -34,6 +34,8 @@ type run struct {
 	clock stopwatch
 	// outputs are the files that hold what the Engine said, in the order of the steps.
 	outputs []string
+	// atEnd is what must have ended before the process does.
+	atEnd []func()
 	early   bool // the pre phase: nothing is checked out, and variables of later steps are missing
 }
 
@@ -110,7 +112,12 @@ func Main(ctx context.Context, deps Deps) error {
 
 // main reads as the table of contents of the tool.
 func (r *run) main(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, r.work.Close()) }()
+	defer func() {
+		for _, settle := range r.atEnd {
+			settle()
+		}
+		err = errors.Join(err, r.work.Close())
+	}()
 	if err := r.openWorkspace(); err != nil {
 		return err
 	}

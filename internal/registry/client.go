@@ -95,6 +95,8 @@ type session struct {
 
 	mu        sync.Mutex
 	endpoints map[origin]*endpoint
+
+	background sync.WaitGroup // what goes on when its caller has gone on
 }
 
 // New makes a Client. Nothing is sent yet. The error is an *OptionError.

@@ -8,11 +8,12 @@ import (
 )
 
 // cancelTime is how long the cancelling of a trial upload may take.
-const cancelTime = 5 * time.Second
+const cancelTime = 2 * time.Second
 
 // CheckPush finds out whether the credential may push, by starting an upload
 // and cancelling it. Nothing remains in the registry; one that does not let us
-// cancel forgets the empty upload by itself.
+// cancel forgets the empty upload by itself. The cancelling goes on when CheckPush
+// has returned; Settle waits for it.
 //
 // The error is nil or an *AccessError, *UnreachableError, *RealmError,
 // *RedirectError or *ChallengeError, or wraps that of ctx.
@@ -24,13 +25,19 @@ func (c *Client) CheckPush(ctx context.Context) error {
 		return err
 	}
 	if path, ok := c.uploadPath(got.header.Get("Location")); ok {
-		ctx, stop := context.WithTimeout(ctx, cancelTime)
-		defer stop()
-		// docker/distribution wants the right to delete for this; failing is normal.
-		_, _ = c.do(ctx, call{op: OpUpload, method: http.MethodDelete, path: path, actions: []string{"pull", "push"}, once: true})
+		c.session.background.Go(func() {
+			ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
+			defer stop()
+			// docker/distribution wants the right to delete for this; failing is normal.
+			_, _ = c.do(ctx, call{op: OpUpload, method: http.MethodDelete, path: path, actions: []string{"pull", "push"}, once: true})
+		})
 	}
 	return nil
 }
+
+// Settle waits for what this Client still has under way that nobody else waits for, at
+// most two seconds. Call it before the process ends.
+func (c *Client) Settle() { c.session.background.Wait() }
 
 // uploadPath is an upload's address without its host, if that is the registry;
 // an upload elsewhere is left alone.
