@@ -44,7 +44,7 @@ func TestTheCredentialGoesToNoRealmElsewhere(t *testing.T) {
 			for _, credential := range []Credential{pusher, {IdentityTokenUser, secret.New("push-identity")}} {
 				c := connect(t, credential, one(f, phisher))
 				for title, err := range map[string]error{
-					"registry": c.CheckPush(context.Background()),
+					"registry": checkPush(context.Background(), c),
 					"trust":    c.CheckTrust(context.Background(), "pull", "push"),
 				} {
 					mustSee(t, err, func(e *RealmError) bool {
@@ -106,7 +106,7 @@ func TestATokenServerThatRedirectsElsewhereGetsNoFollowing(t *testing.T) {
 					}
 					next.ServeHTTP(w, r)
 				})
-				err := connect(t, credential, one(f, phisher)).CheckPush(context.Background())
+				err := checkPush(context.Background(), connect(t, credential, one(f, phisher)))
 				mustSee(t, err, func(e *RedirectError) bool { return e.From == host && e.Reason == "leaves the host" })
 				if t.Failed() {
 					t.Fatal(title, status, to)
@@ -126,7 +126,7 @@ func TestAPingThatRedirectsElsewhereIsNotBelieved(t *testing.T) {
 	f.Intercept(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		http.Redirect(w, r, phisher.URL+r.URL.Path, http.StatusFound)
 	})
-	err := connect(t, pusher, one(f, phisher)).CheckPush(context.Background())
+	err := checkPush(context.Background(), connect(t, pusher, one(f, phisher)))
 	mustSee(t, err, func(e *RedirectError) bool { return e.To == "https://phisher.example" })
 	if n := len(phisher.Requests()); n != 0 {
 		t.Errorf("%d requests reached the phisher", n)
@@ -154,7 +154,7 @@ func TestNothingSecretFollowsARedirectToAnotherHost(t *testing.T) {
 	// What each of them makes of the answer is not the point here.
 	_, _ = c.Manifest(context.Background(), digest)
 	_ = c.Tag(context.Background(), m, []string{"2.0"})
-	_ = c.CheckPush(context.Background())
+	_ = checkPush(context.Background(), c)
 	_ = c.Delete(context.Background(), digest)
 	ask(t, c.TrustTransport("pull", "push"), http.MethodPost, f.URL+"/v2/contoso.azurecr.io/team/app/_trust/tuf/", "metadata")
 
@@ -287,7 +287,7 @@ func TestChallengesThatCannotBeUsed(t *testing.T) {
 				w.Header()["Www-Authenticate"] = c.headers
 				w.WriteHeader(http.StatusUnauthorized)
 			})
-			err := connect(t, pusher, one(f)).CheckPush(context.Background())
+			err := checkPush(context.Background(), connect(t, pusher, one(f)))
 			mustSee(t, err, func(e *ChallengeError) bool {
 				return e.Op == OpPing && strings.Contains(e.Reason, c.want) && len(e.Reason) < 150
 			})
@@ -307,7 +307,7 @@ func TestTwoChallengesAreNoneTooMany(t *testing.T) {
 		}
 		next.ServeHTTP(w, r)
 	})
-	if err := connect(t, pusher, one(f)).CheckPush(context.Background()); err != nil {
+	if err := checkPush(context.Background(), connect(t, pusher, one(f))); err != nil {
 		t.Error(err)
 	}
 }
@@ -320,7 +320,7 @@ func TestTokenAnswersThatCannotBeUsedAreNotQuoted(t *testing.T) {
 	} {
 		f := start(t, registrytest.Options{})
 		f.Intercept(firstTimes(99, "GET", tokenPath, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }))
-		err := connect(t, pusher, one(f)).CheckPush(context.Background())
+		err := checkPush(context.Background(), connect(t, pusher, one(f)))
 		mustSee(t, err, func(e *ChallengeError) bool {
 			return e.Op == OpToken && e.Host == host && !strings.Contains(e.Error(), "hush")
 		})

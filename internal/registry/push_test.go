@@ -74,7 +74,7 @@ func TestCheckPushTellsWhyNot(t *testing.T) {
 				}
 				next.ServeHTTP(w, r)
 			})
-			err := connect(t, c.credential, one(f)).CheckPush(context.Background())
+			err := checkPush(context.Background(), connect(t, c.credential, one(f)))
 			mustSee(t, err, func(e *AccessError) bool {
 				c.want.Host, c.want.Detail, c.want.Repository, c.want.Scope = host, e.Detail, e.Repository, e.Scope
 				return cmp.Equal(c.want, *e) && (c.text == "" || e.Detail == c.text)
@@ -102,7 +102,7 @@ func TestCheckPushIgnoresUploadsThatCannotBeCancelled(t *testing.T) {
 	} {
 		f := start(t, registrytest.Options{})
 		f.Intercept(firstTimes(99, http.MethodDelete, "", fault))
-		if err := connect(t, pusher, one(f)).CheckPush(context.Background()); err != nil {
+		if err := checkPush(context.Background(), connect(t, pusher, one(f))); err != nil {
 			t.Errorf("%s: %v", title, err)
 		}
 		if n := len(f.Requests()); n != 4 {
@@ -119,7 +119,7 @@ func TestAnUploadElsewhereIsLeftAlone(t *testing.T) {
 		w.Header().Set("Location", elsewhere.URL+uploads+"1")
 		w.WriteHeader(http.StatusAccepted)
 	}))
-	if err := connect(t, pusher, one(f, elsewhere)).CheckPush(context.Background()); err != nil {
+	if err := checkPush(context.Background(), connect(t, pusher, one(f, elsewhere))); err != nil {
 		t.Error(err)
 	}
 	if len(elsewhere.Requests()) != 0 {
@@ -181,7 +181,7 @@ func TestAServerThatSaysNothingTimesOutAndIsAskedTwice(t *testing.T) {
 	transport.ResponseHeaderTimeout = 30 * time.Millisecond
 	c := connect(t, pusher, one(f), func(o *Options) { o.Transport = transport })
 	f.SetDelay(5 * time.Second)
-	mustSee(t, c.CheckPush(context.Background()), func(e *UnreachableError) bool { return e.Kind == TimedOut })
+	mustSee(t, checkPush(context.Background(), c), func(e *UnreachableError) bool { return e.Kind == TimedOut })
 	if n := len(f.Requests()); n != 2 {
 		t.Errorf("%d requests", n)
 	}
@@ -193,14 +193,14 @@ func TestTheEndOfTheContextIsNotAFault(t *testing.T) {
 	c := connect(t, pusher, one(f), func(o *Options) { o.Sleep = nil })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := c.CheckPush(ctx); !errors.Is(err, context.Canceled) {
+	if err := checkPush(ctx, c); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
 	// While it waits for another attempt, both are said.
 	f.Intercept(firstTimes(99, "GET", "", answerWith(http.StatusServiceUnavailable, "UNAVAILABLE", "later")))
 	ctx, cancel = context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	err := c.CheckPush(ctx)
+	err := checkPush(ctx, c)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error is %v", err)
 	}
@@ -211,7 +211,7 @@ func TestErrorsHoldNoControlCharactersAndNoEndlessText(t *testing.T) {
 	t.Parallel()
 	f := start(t, registrytest.Options{})
 	f.Intercept(firstTimes(1, "POST", "", answerWith(403, "DEN\x1bIED", "##vso[x]\r\n\u202e\x00"+strings.Repeat("long ", 5000))))
-	err := connect(t, pusher, one(f)).CheckPush(context.Background())
+	err := checkPush(context.Background(), connect(t, pusher, one(f)))
 	mustSee(t, err, func(e *AccessError) bool {
 		return e.Code == "DENIED" && len(e.Detail) <= 300 && strings.HasPrefix(e.Detail, "##vso[x] long long") && !strings.ContainsAny(err.Error(), "\r\n\x00\x1b")
 	})
@@ -232,7 +232,15 @@ func TestAProxysPlainTextIsPassedOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustSee(t, c.CheckPush(context.Background()), func(e *AccessError) bool {
+	mustSee(t, checkPush(context.Background(), c), func(e *AccessError) bool {
 		return e.Kind == Denied && e.Detail == "blocked by policy" && e.Scope == ""
 	})
+}
+
+// checkPush checks and waits until the trial upload is cancelled, so that the
+// requests of both are in the log.
+func checkPush(ctx context.Context, c *Client) error {
+	err := c.CheckPush(ctx)
+	c.Settle()
+	return err
 }

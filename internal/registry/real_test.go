@@ -35,7 +35,7 @@ func TestRealServersAnswerAsTheFakeDoes(t *testing.T) {
 	seedAs(t, f, "1.0", rig.Pusher, stack.Users[rig.Pusher].Password)
 	c := as(rig.Signer)
 
-	if err := c.CheckPush(ctx); err != nil {
+	if err := checkPush(ctx, c); err != nil {
 		t.Fatal(err)
 	}
 	m, err := c.Manifest(ctx, "1.0")

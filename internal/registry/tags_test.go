@@ -229,7 +229,7 @@ func TestTagSendsNothingElseThanTheManifestItWasGiven(t *testing.T) {
 func TestATokenThatEndsMidRunIsRenewedOnceForAllTags(t *testing.T) {
 	t.Parallel()
 	f, c, m := seeded(t, registrytest.Options{})
-	if err := c.CheckPush(context.Background()); err != nil {
+	if err := checkPush(context.Background(), c); err != nil {
 		t.Fatal(err)
 	}
 	f.RevokeTokens()

@@ -36,7 +36,7 @@ func TestOnePingServesRegistryAndTrust(t *testing.T) {
 	c := connect(t, signer, one(f))
 	ctx := context.Background()
 
-	if err := c.CheckPush(ctx); err != nil {
+	if err := checkPush(ctx, c); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.CheckTrust(ctx, "pull", "push"); err != nil {
@@ -244,7 +244,7 @@ func TestARegistryThatAsksForNothingGetsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.CheckPush(context.Background()); err != nil || sawAuth {
+	if err := checkPush(context.Background(), c); err != nil || sawAuth {
 		t.Errorf("%v; a credential was sent: %v", err, sawAuth)
 	}
 }
@@ -260,7 +260,7 @@ func TestATrustServerElsewhereIsAskedOnItsOwn(t *testing.T) {
 	if status := ask(t, c.TrustTransport("pull", "push"), http.MethodGet, elsewhere.URL+keyPath, ""); status != http.StatusOK {
 		t.Errorf("status %d", status)
 	}
-	if err := c.CheckPush(context.Background()); err != nil {
+	if err := checkPush(context.Background(), c); err != nil {
 		t.Error(err)
 	}
 	if len(elsewhere.Requests()) != 3 || count(f, "GET", "/v2/") != 1 {
@@ -345,7 +345,7 @@ func TestPlainHTTPOnThisMachineWhenAskedFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = c.CheckPush(context.Background())
+		err = checkPush(context.Background(), c)
 		if insecure && err != nil {
 			t.Error(err)
 		}
