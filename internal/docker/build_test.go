@@ -238,6 +238,32 @@ func TestBuildWorksWhereTheHijackEndpointsAreGone(t *testing.T) {
 	}
 }
 
+func TestBuildEndsWhenTheStatusDoesNot(t *testing.T) {
+	t.Parallel()
+	_, e := fake(t, enginetest.Options{EmptyStatus: true, Solve: func(s *enginetest.Solve) (map[string]string, error) {
+		now := timestamppb.Now()
+		s.Send(&controlapi.StatusResponse{
+			Vertexes: []*controlapi.Vertex{{Digest: imageID, Name: "RUN x", Started: now}},
+			Logs:     []*controlapi.VertexLog{{Vertex: imageID, Msg: []byte("text\n"), Timestamp: now}},
+		})
+		return built(s)
+	}})
+	started := time.Now()
+	var out bytes.Buffer
+	b := given(t, "FROM scratch\n")
+	b.Progress.Out = &out
+	got, err := e.Build(t.Context(), b)
+	if !strings.Contains(out.String(), " text\n") || !strings.Contains(out.String(), "stopped reporting") {
+		t.Errorf("%q", out.String())
+	}
+	if err != nil || got.ID != imageID {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if d := time.Since(started); d > 10*time.Second {
+		t.Errorf("took %v", d)
+	}
+}
+
 func TestBuildWritesItsProgress(t *testing.T) {
 	t.Parallel()
 	at := func(ms int) *timestamppb.Timestamp {

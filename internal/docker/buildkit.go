@@ -42,9 +42,10 @@ func (e *Engine) dialBuildKit(ctx context.Context) (*client.Client, error) {
 	if !strings.Contains(err.Error(), "unable to upgrade") {
 		return nil, dialError(ctx, e.host, err)
 	}
-	bk, err := client.New(ctx, "", client.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-		return e.api.Dialer()(ctx)
-	}))
+	bk, err := client.New(ctx, "", append(new(statusGuard).options(),
+		client.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return e.api.Dialer()(ctx)
+		}))...)
 	if err != nil {
 		return nil, dialError(ctx, e.host, err)
 	}
@@ -80,10 +81,11 @@ func (e *Engine) hijacked(ctx context.Context, first net.Conn) (*client.Client, 
 		}
 		return e.api.DialHijack(ctx, "/grpc", "h2c", nil)
 	}
-	bk, err := client.New(ctx, "", client.WithContextDialer(dial),
+	bk, err := client.New(ctx, "", append(new(statusGuard).options(),
+		client.WithContextDialer(dial),
 		client.WithSessionDialer(func(ctx context.Context, proto string, meta map[string][]string) (net.Conn, error) {
 			return e.api.DialHijack(ctx, "/session", proto, meta)
-		}))
+		}))...)
 	if err != nil {
 		return nil, dialError(ctx, e.host, err)
 	}
@@ -117,6 +119,7 @@ func (e *Engine) buildKit(ctx context.Context, bk *client.Client, b Build) (Imag
 	if err != nil {
 		return Image{}, e.buildFailure(ctx, b, r, err)
 	}
+	r.unfinished()
 	return e.builtImage(response.ExporterResponse)
 }
 

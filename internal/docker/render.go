@@ -306,6 +306,16 @@ func (r *renderer) close() {
 	}
 }
 
+// unfinished names the steps whose output the Engine stopped telling although
+// the build went well, so that a log that ends early is not taken for whole.
+func (r *renderer) unfinished() {
+	for _, s := range r.running {
+		if s.spoke {
+			r.write(fmt.Appendf(nil, "#%d the engine stopped reporting on this step; the end of its output is missing\n", s.Number))
+		}
+	}
+}
+
 func (r *renderer) write(line []byte) {
 	r.last = r.now()
 	if r.p.Out != nil {

@@ -56,8 +56,9 @@ func (s *Solve) Secret(id string) ([]byte, error) {
 // buildKit is the control service.
 type buildKit struct {
 	controlapi.UnimplementedControlServer
-	grpc  *grpc.Server
-	solve func(*Solve) (map[string]string, error)
+	grpc    *grpc.Server
+	solve   func(*Solve) (map[string]string, error)
+	endless bool // see Options.EmptyStatus
 
 	mu       sync.Mutex
 	status   map[string]chan *controlapi.StatusResponse
@@ -133,6 +134,11 @@ func (k *buildKit) Solve(ctx context.Context, q *controlapi.SolveRequest) (*cont
 func (k *buildKit) Status(q *controlapi.StatusRequest, stream grpc.ServerStreamingServer[controlapi.StatusResponse]) error {
 	for s := range k.channel(q.Ref) {
 		if err := stream.Send(s); err != nil {
+			return err
+		}
+	}
+	for k.endless {
+		if err := stream.Send(&controlapi.StatusResponse{}); err != nil {
 			return err
 		}
 	}

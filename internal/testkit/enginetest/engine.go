@@ -30,6 +30,9 @@ type Options struct {
 	Classic func(w http.ResponseWriter, r *http.Request)
 	// Solve answers a BuildKit solve with the exporter's response.
 	Solve func(s *Solve) (map[string]string, error)
+	// EmptyStatus: after a solve its status goes on without end, and empty, as
+	// Engine 20.10 may do.
+	EmptyStatus bool
 	// NoHijack: /grpc and /session are gone (404).
 	NoHijack bool
 	// NoNative: the socket speaks HTTP/1.1 alone, no native gRPC.
@@ -81,6 +84,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{Host: network + "://" + listener.Addr().String(), options: o}
 	e.kit = newBuildKit(o.Solve)
+	e.kit.endless = o.EmptyStatus
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(!o.NoNative)
