@@ -306,6 +306,7 @@ func TestAWorkspaceThatIsLeftIsToldAlsoAfterACancel(t *testing.T) {
 	t.Parallel()
 	left := &WorkspaceError{Op: opRemove, Path: "/tmp/contenttrust-1", Err: os.ErrPermission}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	for _, step := range []struct {
 		name  string
 		said  []string

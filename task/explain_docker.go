@@ -84,6 +84,9 @@ func explainBuild(e *docker.BuildError) Explanation {
 	} else if e.Cause != nil {
 		what += ": " + e.Cause.Error()
 	}
+	if len(e.Tail) == 0 {
+		return Explanation{codeBuildFailed, what + ". Nothing was pushed.", "Look at the build's output above.", nil}
+	}
 	return Explanation{codeBuildFailed, what + ". Nothing was pushed.", "Look at its last output:", e.Tail}
 }
 

@@ -13,7 +13,10 @@ func keyRules() []rule {
 		if e.Problem == trust.StoreFailed && e.Err != nil {
 			return explainDisk("could not write", e.Path, e.Err)
 		}
-		return Explanation{codeStore, fmt.Sprintf("The trust store %s cannot be used: it is %s.", e.Path, e.Problem), "Remove what is there: the task makes its own.", nil}
+		if e.Problem == trust.InvalidName {
+			return Explanation{codeStore, fmt.Sprintf("%q cannot be a signer's name.", e.Path), "Correct the input signer, or the role that stands in the key's file: lower-case letters, digits, _ and -.", nil}
+		}
+		return Explanation{codeStore, fmt.Sprintf("The trust store %s cannot be used: %s.", e.Path, e.Problem), "Remove what is there: the task makes its own.", nil}
 	})}
 }
 

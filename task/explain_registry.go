@@ -86,6 +86,9 @@ func explainAccess(e *registry.AccessError) Explanation {
 		}
 		return Explanation{codeRegFirewall, fmt.Sprintf("The firewall of %s does not admit %s.", e.Host, address), "Admit it in the registry's network settings, or use an agent inside its network.", nil}
 	case registry.NotFound:
+		if e.Repository == "" {
+			return Explanation{codeRegNotFound, fmt.Sprintf("There is no registry at %s%s.", e.Host, said(e.Detail)), "Correct the registry's address in the service connection.", nil}
+		}
 		return Explanation{codeRegNotFound, fmt.Sprintf("%s does not know %s%s.", e.Host, repository, said(e.Detail)), "Check repository and the connection's registry.", nil}
 	case registry.Busy, registry.Broken, registry.Refused:
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	"contenttrust/internal/pipeline"
@@ -16,7 +17,7 @@ func taskRules() []rule {
 			if moved, ok := on(explainMoved)(e.Err); ok {
 				return moved
 			}
-			return Explanation{codeProof, "The image was pushed and signed, but reading it again did not prove it: " + e.Err.Error() + ".",
+			return Explanation{codeProof, "The image was pushed and signed, but reading it again did not prove it: " + strings.ReplaceAll(e.Err.Error(), "\n", "; ") + ".",
 				"Treat these tags as unsigned and run the step again; if it happens again, another pipeline signs them at the same time.", nil}
 		}),
 		on(explainMoved),
@@ -73,8 +74,10 @@ func explainConnection(e *pipeline.ConnectionError) Explanation {
 	case pipeline.ConnectionNotNamed, pipeline.ConnectionAbsent:
 		return Explanation{codeConnection, "The agent has handed over no service connection for containerRegistry.",
 			"Check the name, and authorise the connection for this pipeline (Project settings > Service connections > Security).", nil}
-	case pipeline.ConnectionMalformed, pipeline.ConnectionIncomplete:
-		return Explanation{codeConnection, fmt.Sprintf("The service connection cannot be used: %v.", e), "Open it in Project settings, and save it again with all its fields.", nil}
+	case pipeline.ConnectionMalformed:
+		return Explanation{codeConnection, "What the agent says of the service connection cannot be read (" + e.Parameter + ").", "Open the connection in Project settings, and save it again.", nil}
+	case pipeline.ConnectionIncomplete:
+		return Explanation{codeConnection, "The service connection lacks its " + e.Parameter + ".", "Open it in Project settings, and save it again with all its fields.", nil}
 	case pipeline.ConnectionSchemeNotYet:
 		return Explanation{codeScheme, "The service connection authenticates by " + e.Scheme + ", which this version does not know yet.",
 			"Use a Docker Registry connection with user and password, or with a service principal and its key.", nil}

@@ -78,7 +78,7 @@ func trustRules() []rule {
 			return Explanation{codePublishRejected, fmt.Sprintf("The signature could not be made: %v.", e.Err), "Run the step again with the variable system.debug set to true, and report the log.", nil}
 		}),
 		on(func(e *trust.OptionError) Explanation {
-			return Explanation{codeInputs, fmt.Sprintf("%s %q cannot be used: %s.", e.Name, e.Value, e.Problem), "Correct the input.", nil}
+			return Explanation{codeInputs, fmt.Sprintf("The %s %q cannot be used: %s.", e.Name, e.Value, e.Problem), "Correct the input.", nil}
 		}),
 	}
 }
@@ -131,7 +131,7 @@ func explainPin(e *trust.PinMismatchError) Explanation {
 	if len(e.Want) == 0 {
 		return Explanation{codePin, "rootKeys pins root keys, but none for " + e.GUN + ".", "Ask the administrator whether this is its root key, then add it:", pinLines(e.Got)}
 	}
-	return Explanation{codePin, fmt.Sprintf("The root key of %s is not the pinned one. Pinned: %s. Nothing was built or signed.", e.GUN, strings.Join(e.Want, ", ")),
+	return Explanation{codePin, fmt.Sprintf("The root key of %s is not the pinned one. Pinned: %s. Nothing was signed.", e.GUN, strings.Join(e.Want, ", ")),
 		"Ask the administrator whether the root key was rotated. If it was not, somebody is in the server's place. The server shows:", pinLines(e.Got)}
 }
 

@@ -85,7 +85,8 @@ func TestWrongInputsAreToldBeforeAnythingIsDone(t *testing.T) {
 		"images":           {change: input("images", "a/b:c"), says: []string{"images belongs to other commands than buildAndPush", "Take the input away"}},
 		"a plain server":   {change: input("trustServer", "http://notary.example.com"), says: []string{"is no https address"}},
 		"a password in it": {change: input("trustServer", "https://u:p@notary.example.com"), says: []string{"without user, password or query"}},
-		"no root key":      {change: input("rootKeys", "abc"), says: []string{`"abc" is no root key`, "64 hexadecimal digits"}},
+		"no root key":      {change: input("rootKeys", "abc"), says: []string{`"abc" is no root key: it is not 64 hexadecimal digits`, "64 hexadecimal digits"}},
+		"no signer":        {change: input("signer", "Bob!"), says: []string{`"Bob!" is no signer's name`, "docker trust inspect"}},
 		"a pin is needed":  {change: input("requirePin", "true"), says: []string{"requirePin is true, and rootKeys pins nothing", "root key as rootKeys"}},
 		"no CA file":       {change: input("caFile", "/not/there.crt"), says: []string{"caFile", "/not/there.crt cannot be read: no such file"}},
 	} {
@@ -166,7 +167,7 @@ func TestServiceConnectionsThatCannotBeUsed(t *testing.T) {
 		"no password": {change: func(w *world) {
 			unset("ENDPOINT_AUTH_PARAMETER_" + id + "_PASSWORD")(w)
 			w.env["ENDPOINT_AUTH_"+id] = `{"scheme":"UsernamePassword","parameters":{"username":"ci"}}`
-		}, codes: []string{codeConnection}, says: []string{"(password)", "save it again"}},
+		}, codes: []string{codeConnection}, says: []string{"lacks its password", "save it again"}},
 		"federation": {change: func(w *world) { w.env["ENDPOINT_AUTH_SCHEME_"+id] = "WorkloadIdentityFederation" }, codes: []string{codeScheme},
 			says: []string{"WorkloadIdentityFederation, which this version does not know", "service principal"}},
 		"another host": {change: func(w *world) {

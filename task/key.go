@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 
 	"contenttrust/internal/pipeline"
 	"contenttrust/internal/secret"
@@ -61,6 +62,9 @@ func (r *run) checkKeyEarly(pem []byte) error {
 	return nil
 }
 
+// storeName is what docker takes for a signer's name (docker/cli, cli/command/trust/signer_add.go); Notary takes more.
+var storeName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
+
 // openKey opens the key and puts it into a trust store in the workspace, under the name and with the rights that docker
 // gives it, so that whatever reads docker's layout can use it while the step lasts.
 func (r *run) openKey(ctx context.Context) (*trust.Key, error) {
@@ -79,9 +83,9 @@ func (r *run) openKey(ctx context.Context) (*trust.Key, error) {
 	if key.PassphraseUnused() {
 		r.warn(codePassphraseUnused, "The key is not encrypted, so its passphrase opens nothing. Encrypt the key, or take the passphrase away.")
 	}
-	role := r.plan.Signer
-	if role == "" {
-		role = cmp.Or(key.Role(), "signer") // docker's own word for a signer without a name
+	role := cmp.Or(r.plan.Signer, key.Role())
+	if !storeName.MatchString(role) {
+		role = "signer" // docker's own word for a signer without a name
 	}
 	store, err := trust.OpenStore(filepath.Join(r.work.Dir, "trust"))
 	if err != nil {

@@ -128,6 +128,19 @@ func TestAnEncryptedKeyOpens(t *testing.T) {
 	}
 }
 
+// Notary's names of signers are more than docker's.
+func TestASignerWithADotInItsName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, playground.Options{Unadmitted: true})
+	admit(w, "targets/ci.bot")
+	admit(w, "targets/releases")
+	w.input("signer", "ci.bot")
+	w.run(Main).succeeded(t)
+	if len(w.signed("targets/ci.bot")) != 3 {
+		t.Error("the tags are not signed")
+	}
+}
+
 func TestThePrePhaseWaitsForAPassphraseThatALaterStepSets(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, playground.Options{})

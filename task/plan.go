@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -156,6 +157,9 @@ func whyNot(err error) string {
 	if e, ok := errors.AsType[*registry.ReferenceError](err); ok {
 		return string(e.Kind)
 	}
+	if e, ok := errors.AsType[*trust.OptionError](err); ok {
+		return "is " + e.Problem
+	}
 	return "is wrong: " + err.Error()
 }
 
@@ -218,7 +222,7 @@ func (in Inputs) trust(f *faults, p *Plan) {
 		}
 		pin, err := trust.ParsePin(line)
 		if err != nil {
-			f.add("rootKeys", fmt.Sprintf("%q is no root key: %v", line, err),
+			f.add("rootKeys", fmt.Sprintf("%q is no root key: it %s", line, whyNot(err)),
 				"write the 64 hexadecimal digits that `docker trust inspect` shows as the root key, or repository=digits")
 			continue
 		}
@@ -228,6 +232,9 @@ func (in Inputs) trust(f *faults, p *Plan) {
 		f.add("requirePin", "is true, and rootKeys pins nothing", "give the repository's root key as rootKeys")
 	}
 }
+
+// signerName is what Notary takes for the last part of a delegation's name (notary, tuf/data/roles.go).
+var signerName = regexp.MustCompile(`^[a-z0-9._-]+$`)
 
 // key reads what signs. The key's own content is judged where it is opened, in [openKey].
 func (in Inputs) key(f *faults, p *Plan) {
@@ -240,7 +247,9 @@ func (in Inputs) key(f *faults, p *Plan) {
 			"name the secure file that holds the signer's private key (Pipelines > Library > Secure files), or write sign: false to push without signing")
 	}
 	f.expanded("delegationKey", in.DelegationKey)
-	f.expanded("signer", in.Signer)
+	if f.expanded("signer", in.Signer) && p.Signer != "" && !signerName.MatchString(p.Signer) {
+		f.add("signer", fmt.Sprintf("%q is no signer's name", in.Signer), "write it as `docker trust inspect` shows it: lower-case letters, digits, . _ and -")
+	}
 	if !f.expanded("delegationKeyText", in.DelegationKeyText.Reveal()) {
 		p.KeyText = secret.Value{}
 	}

@@ -146,10 +146,12 @@ func (r *run) hide(values ...secret.Value) {
 // soon is how long before an expiry a run begins to warn: whoever holds the key may be on holiday.
 const soon = 180 * 24 * time.Hour
 
-// warnAhead tells what will stop a later run, and what this run had to take on trust.
-func (r *run) warnAhead(state *trust.State) {
+// warnAhead tells what will stop a later run, and what this run had to take on trust. What signing in these roles renews
+// needs no warning, and no more what the server renews by itself.
+func (r *run) warnAhead(state *trust.State, signing []string) {
+	renewed := slices.Concat(signing, []string{"snapshot", "timestamp"})
 	for _, e := range expiries(state) {
-		if left := e.at.Sub(r.Now()); left < soon && e.role != "timestamp" {
+		if left := e.at.Sub(r.Now()); left < soon && !slices.Contains(renewed, e.role) {
 			r.warn(codeExpiringSoon, fmt.Sprintf("The %s metadata of the repository expires on %s, in %d days. %s",
 				e.role, e.at.Format(time.DateOnly), int(left.Hours()/24), expiryRemedy(e.role)))
 		}
@@ -193,10 +195,8 @@ func expiryRemedy(role string) string {
 		return "The holder of the root key must publish the repository again (docker trust signer add, or notary publish) before that day; without it nobody can sign."
 	case "targets":
 		return "The holder of the repository key must publish again (notary witness GUN targets --publish) before that day; afterwards nobody can sign or verify."
-	case "snapshot":
-		return "The next signature renews it."
 	}
-	return "Signing any tag renews it."
+	return "Any signature by a signer of that role renews it."
 }
 
 // summary is the page on the run's Extensions tab.
