@@ -28,8 +28,8 @@ unit: ## the tests that need nothing but Go and Node, in under a minute
 fmt: ## format the Go files
 	$(LINT) fmt
 
-generate: ## make the generated files again
-	go generate ./...
+generate: ## make the generated pages of docs/ again
+	go test ./task -run IsGenerated -update
 
 cover: ## which lines the tests without an Engine reach; .cache/cover.html shows them
 	mkdir -p .cache
@@ -38,11 +38,12 @@ cover: ## which lines the tests without an Engine reach; .cache/cover.html shows
 	go tool cover -func=.cache/cover.out | tail -n 1
 
 demo: ## build, push and sign an example on a stack of its own
+	go run ./tools/package -host-only
 	go run ./cmd/playground demo
 
 ##@ What check is made of
 
-check: fmt-check unit lint vuln package race e2e ## what CI runs, fast failures first
+check: fmt-check unit lint vuln package race test ## what CI runs, fast failures first; what unit has run is not run again
 
 fmt-check: ## fails when a Go file is not formatted
 	@unformatted="$$(gofmt -s -l cmd internal task tools)"; \
@@ -68,8 +69,8 @@ package: ## dist/task and dist/*.vsix
 
 ##@ Now and then
 
-bench: prepare ## time and memory beside the docker CLI
-	go run -tags=$(TAGS),e2e ./tools/bench
+bench: prepare ## time and memory beside the docker CLI, into docs/performance.md
+	go run ./tools/bench -write
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	@found=0; \
