@@ -269,7 +269,7 @@ func TestAWorkspaceThatIsNotOursIsNotUsed(t *testing.T) {
 		},
 		"open to others": func(w *world) string {
 			dir := w.leave("contenttrust-1", jobID, stepID)
-			if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // that is what is wrong with it
+			if err := os.Chmod(dir, 0o755); err != nil {
 				w.t.Fatal(err)
 			}
 			return dir

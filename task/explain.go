@@ -73,7 +73,7 @@ func findings(err error) []error {
 		return []error{proof}
 	}
 	// errors.Join has no type of its own to ask for.
-	if joined, ok := err.(interface{ Unwrap() []error }); ok && strings.HasPrefix(fmt.Sprintf("%T", err), "*errors.") { //nolint:errorlint // likewise
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && strings.HasPrefix(fmt.Sprintf("%T", err), "*errors.") {
 		return flatten(joined.Unwrap())
 	}
 	return []error{err}
@@ -142,6 +142,7 @@ func (e *UnsignedError) state() string {
 	case TagUnsigned:
 		return "ATTENTION: " + e.Image + " now points at an image that is NOT signed, because the tag could not be put back" + because(e.Undo) +
 			". Run the step again, or delete the tag."
+	case TagUnknown:
 	}
 	return "ATTENTION: " + e.Image + " may point at an image that is not signed; the registry could not be asked" + because(e.Undo) + "."
 }

@@ -97,6 +97,7 @@ func explainPush(e *docker.PushError) Explanation {
 		return Explanation{codePushRefused, what, "Give the service connection's identity the role AcrPush (or the registry's right to push), and check locks and quota of the registry.", nil}
 	case docker.ReasonTLS:
 		return Explanation{codePushTLS, what, "Install the registry's CA for the Engine as /etc/docker/certs.d/<registry>/ca.crt; caFile counts for this task, not for the Engine.", nil}
+	case docker.ReasonNone, docker.ReasonTemporary, docker.ReasonOther:
 	}
 	return Explanation{codePushFailed, fmt.Sprintf("%s It was tried %d times.", what, e.Attempts), "Run the step again; if it lasts, look at the registry's status and the Engine's network.", nil}
 }

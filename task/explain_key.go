@@ -44,6 +44,7 @@ func explainKey(e *trust.KeyError) Explanation {
 	case trust.UnsupportedCipher, trust.TooManyIterations:
 		return Explanation{codeKeyCipher, fmt.Sprintf("The delegation key is encrypted in a way that is not read: %s.", strings.TrimPrefix(e.Error(), "key: ")),
 			"Encrypt it again with `openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out NEW`, and upload that.", nil}
+	case trust.NotAKey, trust.Empty, trust.TooLarge, trust.Truncated:
 	}
 	return Explanation{codeKeyFormat, fmt.Sprintf("The file of delegationKey holds no private key that can be read: %s.", strings.TrimPrefix(e.Error(), "key: ")), upload, nil}
 }

@@ -84,6 +84,7 @@ func explainConnection(e *pipeline.ConnectionError) Explanation {
 	case pipeline.ConnectionRegistryNotAzure:
 		return Explanation{codeNotAzure, "The service connection says that it is an Azure Container Registry, and leads to " + e.Registry + ", which is none. No credential was sent.",
 			"Check the connection's login server: somebody may have edited it.", nil}
+	case pipeline.ConnectionRegistryInvalid:
 	}
 	return Explanation{codeConnection, fmt.Sprintf("The service connection's registry %q is no host.", e.Registry), "Correct the registry's address in the connection.", nil}
 }
@@ -108,6 +109,7 @@ func explainSecureFile(e *pipeline.SecureFileError) Explanation {
 		return Explanation{codeSecureNoKey, "The secure file is empty.", "Upload the PEM file of the signer's private key again.", nil}
 	case pipeline.SecureFileTooLarge:
 		return Explanation{codeSecureNoKey, fmt.Sprintf("The secure file is larger than %d KiB, which no key is.", e.Limit>>10), "Upload the PEM file of the signer's private key alone.", nil}
+	case pipeline.SecureFileRefused, pipeline.SecureFileUnreachable, pipeline.SecureFileServerError, pipeline.SecureFileCancelled:
 	}
 	return Explanation{codeSecureServer, fmt.Sprintf("Azure DevOps did not deliver the secure file in %d tries (%v).%s", e.Attempts, e, said),
 		"Run the job again; if it lasts, look at the status page of Azure DevOps and at the agent's proxy.", nil}

@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 // trustRules explain what the trust data and their server say. In a [trust.ConflictError] or a [trust.PublishError] there
 // is another error, and the outer one is what the reader must know.
 func trustRules() []rule {
-	return []rule{
+	return slices.Concat([]rule{
 		on(func(e *trust.ConflictError) Explanation {
 			return Explanation{codeConflict, fmt.Sprintf("Others signed in this repository at the same time, and were first at each of %d tries (%v).", e.Attempts, e.Err),
 				"Run the step again; let fewer jobs sign one repository at once.", nil}
@@ -54,6 +55,12 @@ func trustRules() []rule {
 		on(func(e *trust.ThresholdError) Explanation {
 			return Explanation{codeThreshold, fmt.Sprintf("%s wants %d signatures at once.", e.Role, e.Threshold), "Have the administrator set the threshold to 1; docker knows no other.", nil}
 		}),
+	}, publishRules())
+}
+
+// publishRules explain what the trust server makes of a signature, and what it says when it cannot do its part.
+func publishRules() []rule {
+	return []rule{
 		on(func(e *trust.SnapshotKeyError) Explanation {
 			return Explanation{codeSnapshotKey, "The trust server does not hold the snapshot key of " + e.GUN + ", so nobody but its owner can publish.",
 				"The owner hands it to the server, once:", []string{"notary key rotate " + e.GUN + " snapshot -r"}}

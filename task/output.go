@@ -24,7 +24,7 @@ func (r *run) newOutput(command string) (*output, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, &WorkspaceError{Op: "make", Path: dir, Err: err}
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // a path of our own making
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, &WorkspaceError{Op: "write", Path: path, Err: err}
 	}

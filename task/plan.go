@@ -42,11 +42,13 @@ type Plan struct {
 	CAFile      string
 }
 
-// commands that task.json offers, in its order; a test compares.
-var commands = []string{"buildAndPush"}
+// commands are those that task.json offers, in its order; a test compares.
+func commands() []string { return []string{"buildAndPush"} }
 
 // laterCommands are in the contract and do not work yet.
-var laterCommands = []string{"build", "push", "sign", "verify", "inspect", "revoke", "login", "logout"}
+func laterCommands() []string {
+	return []string{"build", "push", "sign", "verify", "inspect", "revoke", "login", "logout"}
+}
 
 // mostTags bounds a step's tags: a list that long is a file pasted by mistake, and every tag is one request.
 const mostTags = 500
@@ -86,13 +88,13 @@ func (in Inputs) command(f *faults) string {
 	switch {
 	case command == "":
 		return "buildAndPush"
-	case slices.Contains(commands, command):
+	case slices.Contains(commands(), command):
 		return command
-	case slices.Contains(laterCommands, command):
+	case slices.Contains(laterCommands(), command):
 		f.add("command", fmt.Sprintf("%s does not work yet in this version", command),
-			"use "+strings.Join(commands, ", ")+" for now; the change log says when "+command+" arrives")
+			"use "+strings.Join(commands(), ", ")+" for now; the change log says when "+command+" arrives")
 	case f.expanded("command", command):
-		f.add("command", fmt.Sprintf("there is no command %q", command), "use "+nearest(command, commands))
+		f.add("command", fmt.Sprintf("there is no command %q", command), "use "+nearest(command, commands()))
 	}
 	return command
 }
@@ -234,7 +236,7 @@ func (in Inputs) trust(f *faults, p *Plan) {
 }
 
 // signerName is what Notary takes for the last part of a delegation's name (notary, tuf/data/roles.go).
-var signerName = regexp.MustCompile(`^[a-z0-9._-]+$`)
+var signerName = regexp.MustCompile(`^[a-z0-9_-]+$`)
 
 // key reads what signs. The key's own content is judged where it is opened, in [openKey].
 func (in Inputs) key(f *faults, p *Plan) {
@@ -248,7 +250,7 @@ func (in Inputs) key(f *faults, p *Plan) {
 	}
 	f.expanded("delegationKey", in.DelegationKey)
 	if f.expanded("signer", in.Signer) && p.Signer != "" && !signerName.MatchString(p.Signer) {
-		f.add("signer", fmt.Sprintf("%q is no signer's name", in.Signer), "write it as `docker trust inspect` shows it: lower-case letters, digits, . _ and -")
+		f.add("signer", fmt.Sprintf("%q is no signer's name", in.Signer), "write it as `docker trust inspect` shows it: lower-case letters, digits, _ and -")
 	}
 	if !f.expanded("delegationKeyText", in.DelegationKeyText.Reveal()) {
 		p.KeyText = secret.Value{}

@@ -36,7 +36,7 @@ type run struct {
 	outputs []string
 	// atEnd is what must have ended before the process does.
 	atEnd []func()
-	early   bool // the pre phase: nothing is checked out, and variables of later steps are missing
+	early bool // the pre phase: nothing is checked out, and variables of later steps are missing
 }
 
 // begin reads what every phase needs: the agent's variables, and a log that hides what is secret.

@@ -92,7 +92,7 @@ func (w *Workspace) saveKey(pem []byte) error {
 // savedKey is the key that the pre phase fetched, if it did.
 func (w *Workspace) savedKey() (pem []byte, ok bool, err error) {
 	path := filepath.Join(w.Dir, keyFile)
-	pem, err = os.ReadFile(path) //nolint:gosec // the path is our own folder's, checked by reopenWorkspace
+	pem, err = os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, false, nil
@@ -146,7 +146,7 @@ func sweep(agent pipeline.Agent, keep string) (removed []string, err error) {
 }
 
 func readOwner(dir string) (owner, error) {
-	data, err := os.ReadFile(filepath.Join(dir, ownerFile)) //nolint:gosec // a folder of ours under the agent's temp folder
+	data, err := os.ReadFile(filepath.Join(dir, ownerFile))
 	if err != nil {
 		return owner{}, err
 	}

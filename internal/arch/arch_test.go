@@ -45,7 +45,7 @@ var rooms = map[string][]string{
 
 // shipped says whether the folder's code gets into the executable.
 func shipped(folder string) bool {
-	return !strings.HasPrefix(folder, "internal/testkit") && !strings.HasPrefix(folder, "cmd/playground") && !strings.HasPrefix(folder, "tools/")
+	return !strings.HasPrefix(folder, "internal/testkit") && !strings.HasPrefix(folder, "cmd/playground") && !strings.HasPrefix(folder, "tools/") && !strings.HasPrefix(folder, "examples/")
 }
 
 func TestArrowsGoDownAndLibrariesStayInTheirRooms(t *testing.T) {
