@@ -47,7 +47,7 @@ func run() int {
 // in environ, and so in our hands.
 func scrub(environ []string) {
 	for _, pair := range environ {
-		if name, _, _ := strings.Cut(pair, "="); pipeline.Sensitive(name) {
+		if name, _, _ := strings.Cut(pair, "="); pipeline.Sensitive(name) || strings.HasSuffix(name, "_PASSPHRASE") { // docker's names
 			_ = os.Unsetenv(name)
 		}
 	}
