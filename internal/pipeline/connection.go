@@ -150,16 +150,19 @@ func (c Connection) Data(name string) string {
 
 // publicParameters are those the agent does not mask either: identifiers and
 // addresses, without which a log is of no use.
-var publicParameters = []string{
-	"AUTHENTICATIONTYPE", "AUDIENCE", "EMAIL", "ISSUEDAT", "EXPIRESAT", "LOGINSERVER", "REGISTRY", "ROLE", "SCHEME", "SCOPE",
-	"SERVICEPRINCIPALID", "TENANTID", "USERNAME", "WORKLOADIDENTITYFEDERATIONISSUER", "WORKLOADIDENTITYFEDERATIONSUBJECT",
+func publicParameters() []string {
+	return []string{
+		"AUTHENTICATIONTYPE", "AUDIENCE", "EMAIL", "ISSUEDAT", "EXPIRESAT", "LOGINSERVER", "REGISTRY", "ROLE", "SCHEME", "SCOPE",
+		"SERVICEPRINCIPALID", "TENANTID", "USERNAME", "WORKLOADIDENTITYFEDERATIONISSUER", "WORKLOADIDENTITYFEDERATIONSUBJECT",
+	}
 }
 
 // Secrets gives the parameters to hide: all but identifiers and addresses.
 func (c Connection) Secrets() []secret.Value {
 	named := []string{"PASSWORD", "SERVICEPRINCIPALKEY", "SERVICEPRINCIPALCERTIFICATE", "ACCESSTOKEN", "APITOKEN"}
+	public := publicParameters()
 	for name := range c.parameters {
-		if !slices.Contains(named, name) && !slices.Contains(publicParameters, name) {
+		if !slices.Contains(named, name) && !slices.Contains(public, name) {
 			named = append(named, name)
 		}
 	}

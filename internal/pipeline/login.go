@@ -24,8 +24,10 @@ const DockerHub = "index.docker.io"
 // connection of type ACR must lead into one: whoever can edit a connection's
 // loginServer could otherwise have its key sent anywhere (docker-common 2.280.4,
 // AcrRegistryHostValidation).
-var azureRegistries = []string{
-	".azurecr.io", ".azurecr.us", ".azurecr.cn", ".azurecr.de", ".azurecr.eaglex.ic.gov", ".azurecr.microsoft.scloud",
+func azureRegistries() []string {
+	return []string{
+		".azurecr.io", ".azurecr.us", ".azurecr.cn", ".azurecr.de", ".azurecr.eaglex.ic.gov", ".azurecr.microsoft.scloud",
+	}
 }
 
 // Login gives the credentials of a connection of type dockerregistry: user name
@@ -134,7 +136,7 @@ func isHost(s string) bool {
 }
 
 func isAzureRegistry(host string) bool {
-	for _, suffix := range azureRegistries {
+	for _, suffix := range azureRegistries() {
 		if strings.HasSuffix(host, suffix) && len(host) > len(suffix) {
 			return true
 		}

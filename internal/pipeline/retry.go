@@ -38,7 +38,7 @@ func (r Retry) withDefaults() Retry {
 		r.Jitter = rand.Float64
 	}
 	if r.Now == nil {
-		r.Now = time.Now
+		r.Now = time.Now //nolint:forbidigo // the documented default
 	}
 	return r
 }

@@ -30,7 +30,7 @@ func TestACancelledDownloadReturnsAtOnce(t *testing.T) {
 			prepare(server, &request)
 			request.Retry.Timeout = time.Minute
 			ctx, cancel := context.WithCancel(t.Context())
-			if end == context.DeadlineExceeded {
+			if errors.Is(end, context.DeadlineExceeded) {
 				ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
 			} else {
 				time.AfterFunc(100*time.Millisecond, cancel)

@@ -240,7 +240,7 @@ func looksLikeHTML(data []byte) bool {
 func (f *fetch) bounded(client *http.Client) *http.Client {
 	transport := client.Transport
 	if transport == nil {
-		transport = http.DefaultTransport
+		transport = http.DefaultTransport //nolint:forbidigo // what a client without a transport means
 	}
 	ours := *client
 	ours.Transport = errorBound{transport}
