@@ -167,7 +167,7 @@ func newSession(o Options) *session {
 		s.patience.tell = func(Retry) {}
 	}
 	if s.now == nil {
-		s.now = time.Now
+		s.now = time.Now //nolint:forbidigo // the documented default
 	}
 	return s
 }

@@ -200,7 +200,7 @@ func (e *endpoint) exchange(ctx context.Context, challenge *transport.Challenge,
 func usableLife(seconds int) time.Duration {
 	life := unsaidLife
 	if seconds > 0 {
-		life = min(time.Duration(seconds), 24*60*60) * time.Second
+		life = time.Duration(min(seconds, 24*60*60)) * time.Second
 	}
 	return life - min(renewEarly, life/4)
 }

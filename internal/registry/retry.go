@@ -85,7 +85,7 @@ func (p *patience) wait(op Op, attempt int, err error) (time.Duration, bool) {
 		return 0, false
 	}
 	step := min(firstWait<<min(attempt-1, 10), longestWait)
-	return max(asked, step/2+rand.N(step/2)), true
+	return max(asked, step/2+rand.N(step/2)), true //nolint:gosec // spreads retries; nobody gains by guessing
 }
 
 // isPassing tells a resolver that failed from a name that does not exist.

@@ -57,14 +57,9 @@ func (a *authorized) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil || response.StatusCode != http.StatusUnauthorized || p.fresh || a.once {
 		return response, err
 	}
-	body := r.Body
-	if body != nil && body != http.NoBody {
-		if r.GetBody == nil {
-			return response, nil // sent, and gone
-		}
-		if body, err = r.GetBody(); err != nil {
-			return response, nil
-		}
+	body, ok := bodyAgain(r)
+	if !ok {
+		return response, nil // the 401 is the answer, then
 	}
 	drain(response)
 	a.endpoint.forget(p.token)
@@ -73,6 +68,18 @@ func (a *authorized) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return a.send(r, p, body)
+}
+
+// bodyAgain gives the body of a request that was sent, if there is a way to.
+func bodyAgain(r *http.Request) (body io.ReadCloser, ok bool) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return r.Body, true
+	}
+	if r.GetBody == nil {
+		return nil, false
+	}
+	body, err := r.GetBody()
+	return body, err == nil
 }
 
 func (a *authorized) send(r *http.Request, p permit, body io.ReadCloser) (*http.Response, error) {
