@@ -230,7 +230,7 @@ func (k *buildKit) hijackControl(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	(&http2.Server{}).ServeConn(conn, &http2.ServeConnOpts{Handler: k.grpc})
+	(&http2.Server{}).ServeConn(conn, &http2.ServeConnOpts{Handler: k.grpc}) //nolint:staticcheck // net/http serves listeners, and this connection is taken over from HTTP/1.1
 }
 
 func (k *buildKit) hijackSession(w http.ResponseWriter, r *http.Request) {
@@ -238,5 +238,7 @@ func (k *buildKit) hijackSession(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	k.addSession(r.Header.Get("X-Docker-Expose-Session-Uuid"), conn)
+	if k.addSession(r.Header.Get("X-Docker-Expose-Session-Uuid"), conn) != nil {
+		conn.Close() // the client waits for calls that nobody will make
+	}
 }

@@ -89,7 +89,7 @@ func New(o Options) (*Engine, error) {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(!o.NoNative)
 	e.server = &http.Server{Handler: e, Protocols: &protocols, ReadHeaderTimeout: 10 * time.Second}
-	go e.server.Serve(listener)
+	go func() { _ = e.server.Serve(listener) }() // ends with ErrServerClosed, by Close
 	return e, nil
 }
 
@@ -233,14 +233,14 @@ func (e *Engine) tag(w http.ResponseWriter, r *http.Request, name string) {
 
 func answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(v)
+	_ = json.NewEncoder(w).Encode(v) // the client that no longer listens is no concern of a server
 }
 
 // fail answers as the Engine does.
 func fail(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	json.NewEncoder(w).Encode(map[string]string{"message": text})
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": text})
 }
 
 // Fail answers a request with an Engine's error.

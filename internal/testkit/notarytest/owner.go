@@ -195,17 +195,18 @@ func (o *Owner) Keys() []data.PrivateKey {
 	return keys
 }
 
-// KeyPEM returns the owner's keys of a role ("root", "targets") as PEM, without
+// KeyPEM returns the owner's first key of a role ("root", "targets") as PEM, without
 // encryption.
 func (o *Owner) KeyPEM(role string) ([]byte, error) {
-	for _, id := range o.keys.ListKeys(data.RoleName(role)) {
-		key, _, err := o.keys.GetPrivateKey(id)
-		if err != nil {
-			return nil, err
-		}
-		return utils.ConvertPrivateKeyToPKCS8(key, data.RoleName(role), "", "")
+	ids := o.keys.ListKeys(data.RoleName(role))
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("no key of role %s", role)
 	}
-	return nil, fmt.Errorf("no key of role %s", role)
+	key, _, err := o.keys.GetPrivateKey(ids[0])
+	if err != nil {
+		return nil, err
+	}
+	return utils.ConvertPrivateKeyToPKCS8(key, data.RoleName(role), "", "")
 }
 
 func (o *Owner) open(gun string) (client.Repository, error) {

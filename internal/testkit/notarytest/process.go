@@ -74,7 +74,7 @@ func startProcess(ctx context.Context, binary string) (*Process, error) {
 		return nil, err
 	}
 	go func() {
-		p.command.Wait()
+		_ = p.command.Wait() // that it is gone is all there is to know
 		close(p.gone)
 	}()
 	if err := p.await(ctx); err != nil {

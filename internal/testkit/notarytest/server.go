@@ -269,7 +269,7 @@ func (r *recorder) fail(f *Fault) {
 		r.Header().Set("Retry-After", f.RetryAfter)
 	}
 	r.WriteHeader(f.Status)
-	io.WriteString(r, f.Body)
+	_, _ = io.WriteString(r, f.Body) // the client that no longer listens is no concern of a server
 }
 
 // discarder swallows the answer to a request whose effect alone is wanted.
@@ -288,7 +288,7 @@ func refuse(w http.ResponseWriter, status int, code, message string, detail any)
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string][]item{"errors": {{code, message, detail}}})
+	_ = json.NewEncoder(w).Encode(map[string][]item{"errors": {{code, message, detail}}})
 }
 
 func notFound(w http.ResponseWriter) {

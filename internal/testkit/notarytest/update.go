@@ -1,7 +1,6 @@
 package notarytest
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,7 +73,7 @@ func readUpload(r *http.Request) ([]update, error) {
 	var updates []update
 	for {
 		part, err := reader.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return updates, nil
 		}
 		if err != nil {
@@ -233,10 +232,11 @@ func makeSnapshot(builder tuf.RepoBuilder, c *collection) (update, error) {
 		}
 	}
 	content, number, err := builder.GenerateSnapshot(previous)
-	switch err.(type) {
-	case nil:
+	_, belowThreshold := errors.AsType[signed.ErrRoleThreshold](err)
+	switch {
+	case err == nil:
 		return update{data.CanonicalSnapshotRole, number, content}, nil
-	case signed.ErrInsufficientSignatures, signed.ErrNoKeys, signed.ErrRoleThreshold:
+	case belowThreshold, lacksKeys(err):
 		return update{}, validation.ErrBadHierarchy{
 			Missing: data.CanonicalSnapshotRole.String(),
 			Msg:     "no snapshot was included in update and server does not hold current snapshot key for repository",
@@ -254,13 +254,20 @@ func makeTimestamp(builder tuf.RepoBuilder, c *collection) (update, error) {
 		}
 	}
 	content, number, err := builder.GenerateTimestamp(previous)
-	switch err.(type) {
-	case nil:
+	switch {
+	case err == nil:
 		return update{data.CanonicalTimestampRole, number, content}, nil
-	case signed.ErrInsufficientSignatures, signed.ErrNoKeys:
+	case lacksKeys(err):
 		return update{}, validation.ErrBadRoot{Msg: "no timestamp keys exist on the server"}
 	}
 	return update{}, validation.ErrValidation{Msg: err.Error()}
+}
+
+// lacksKeys tells that the server does not hold the keys to sign with.
+func lacksKeys(err error) bool {
+	_, few := errors.AsType[signed.ErrInsufficientSignatures](err)
+	_, none := errors.AsType[signed.ErrNoKeys](err)
+	return few || none
 }
 
 // refresh makes a new timestamp when the current one has expired
@@ -303,7 +310,7 @@ func (s *Server) answerKey(w http.ResponseWriter, method string, gun data.GUN, r
 		refuse(w, http.StatusInternalServerError, "UNKNOWN", "unknown error", err.Error())
 		return
 	}
-	io.Copy(w, bytes.NewReader(body))
+	w.Write(body)
 }
 
 // keyOf returns the key that the collection's root names, if the server holds it.
