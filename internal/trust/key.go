@@ -188,7 +188,7 @@ func decodeLegacy(block *pem.Block, passphrase secret.Value) (*Key, error) {
 		return nil, &KeyError{Kind: NeedsPassphrase}
 	}
 	// Deprecated because the scheme is weak. People have such keys nevertheless.
-	der, err := x509.DecryptPEMBlock(block, []byte(passphrase.Reveal()))
+	der, err := x509.DecryptPEMBlock(block, []byte(passphrase.Reveal())) //nolint:staticcheck // only to read them
 	if errors.Is(err, x509.IncorrectPasswordError) {
 		return nil, &KeyError{Kind: WrongPassphrase}
 	}

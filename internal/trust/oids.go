@@ -1,84 +1,57 @@
 package trust
 
-import "encoding/asn1"
+import (
+	"cmp"
+	"encoding/asn1"
+)
 
-// oidNames names the algorithms that appear in key files, for messages. The ones
+// oidName names the algorithms that appear in key files, for messages. The ones
 // we can use are chosen by name in pkcs8.go, the others are refused by it.
 func oidName(oid asn1.ObjectIdentifier) string {
-	switch s := oid.String(); s {
-	case "1.2.840.113549.1.1.1":
-		return "RSA"
-	case "1.2.840.113549.1.1.10":
-		return "RSA-PSS"
-	case "1.2.840.10040.4.1":
-		return "DSA"
-	case "1.2.840.10045.2.1":
-		return "EC"
-	case "1.2.840.113549.1.3.1":
-		return "Diffie-Hellman"
-	case "1.3.101.110":
-		return "X25519"
-	case "1.3.101.111":
-		return "X448"
-	case "1.3.101.112":
-		return "Ed25519"
-	case "1.3.101.113":
-		return "Ed448"
-	case "1.3.6.1.4.1.11591.15.1":
-		return "Ed25519 of notary"
+	s := oid.String()
+	return cmp.Or(oidNames()[s], s)
+}
 
-	case "1.2.840.113549.1.5.12":
-		return "PBKDF2"
-	case "1.2.840.113549.1.5.13":
-		return "PBES2"
-	case "1.3.6.1.4.1.11591.4.11":
-		return "scrypt"
-	case "1.2.840.113549.1.5.1":
-		return "pbeWithMD2AndDES-CBC"
-	case "1.2.840.113549.1.5.3":
-		return "pbeWithMD5AndDES-CBC"
-	case "1.2.840.113549.1.5.10":
-		return "pbeWithSHA1AndDES-CBC"
-	case "1.2.840.113549.1.5.11":
-		return "pbeWithSHA1AndRC2-CBC"
-	case "1.2.840.113549.1.12.1.1":
-		return "pbeWithSHA1And128BitRC4"
-	case "1.2.840.113549.1.12.1.3":
-		return "pbeWithSHA1And3-KeyTripleDES-CBC"
-	case "1.2.840.113549.1.12.1.4":
-		return "pbeWithSHA1And2-KeyTripleDES-CBC"
-	case "1.2.840.113549.1.12.1.6":
-		return "pbeWithSHA1And40BitRC2-CBC"
+// oidNames is the table of [oidName].
+func oidNames() map[string]string {
+	return map[string]string{
+		"1.2.840.113549.1.1.1":   "RSA",
+		"1.2.840.113549.1.1.10":  "RSA-PSS",
+		"1.2.840.10040.4.1":      "DSA",
+		"1.2.840.10045.2.1":      "EC",
+		"1.2.840.113549.1.3.1":   "Diffie-Hellman",
+		"1.3.101.110":            "X25519",
+		"1.3.101.111":            "X448",
+		"1.3.101.112":            "Ed25519",
+		"1.3.101.113":            "Ed448",
+		"1.3.6.1.4.1.11591.15.1": "Ed25519 of notary",
 
-	case "1.2.840.113549.2.7":
-		return "hmacWithSHA1"
-	case "1.2.840.113549.2.8":
-		return "hmacWithSHA224"
-	case "1.2.840.113549.2.9":
-		return "hmacWithSHA256"
-	case "1.2.840.113549.2.10":
-		return "hmacWithSHA384"
-	case "1.2.840.113549.2.11":
-		return "hmacWithSHA512"
+		"1.2.840.113549.1.5.12":   "PBKDF2",
+		"1.2.840.113549.1.5.13":   "PBES2",
+		"1.3.6.1.4.1.11591.4.11":  "scrypt",
+		"1.2.840.113549.1.5.1":    "pbeWithMD2AndDES-CBC",
+		"1.2.840.113549.1.5.3":    "pbeWithMD5AndDES-CBC",
+		"1.2.840.113549.1.5.10":   "pbeWithSHA1AndDES-CBC",
+		"1.2.840.113549.1.5.11":   "pbeWithSHA1AndRC2-CBC",
+		"1.2.840.113549.1.12.1.1": "pbeWithSHA1And128BitRC4",
+		"1.2.840.113549.1.12.1.3": "pbeWithSHA1And3-KeyTripleDES-CBC",
+		"1.2.840.113549.1.12.1.4": "pbeWithSHA1And2-KeyTripleDES-CBC",
+		"1.2.840.113549.1.12.1.6": "pbeWithSHA1And40BitRC2-CBC",
 
-	case "2.16.840.1.101.3.4.1.2":
-		return "AES-128-CBC"
-	case "2.16.840.1.101.3.4.1.22":
-		return "AES-192-CBC"
-	case "2.16.840.1.101.3.4.1.42":
-		return "AES-256-CBC"
-	case "2.16.840.1.101.3.4.1.6":
-		return "AES-128-GCM"
-	case "2.16.840.1.101.3.4.1.46":
-		return "AES-256-GCM"
-	case "1.2.840.113549.3.7":
-		return "DES-EDE3-CBC"
-	case "1.3.14.3.2.7":
-		return "DES-CBC"
-	case "1.2.840.113549.3.2":
-		return "RC2-CBC"
-	default:
-		return s
+		"1.2.840.113549.2.7":  "hmacWithSHA1",
+		"1.2.840.113549.2.8":  "hmacWithSHA224",
+		"1.2.840.113549.2.9":  "hmacWithSHA256",
+		"1.2.840.113549.2.10": "hmacWithSHA384",
+		"1.2.840.113549.2.11": "hmacWithSHA512",
+
+		"2.16.840.1.101.3.4.1.2":  "AES-128-CBC",
+		"2.16.840.1.101.3.4.1.22": "AES-192-CBC",
+		"2.16.840.1.101.3.4.1.42": "AES-256-CBC",
+		"2.16.840.1.101.3.4.1.6":  "AES-128-GCM",
+		"2.16.840.1.101.3.4.1.46": "AES-256-GCM",
+		"1.2.840.113549.3.7":      "DES-EDE3-CBC",
+		"1.3.14.3.2.7":            "DES-CBC",
+		"1.2.840.113549.3.2":      "RC2-CBC",
 	}
 }
 

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/des"
+	"crypto/des" //nolint:gosec // keys that people have are encrypted with it; only read
 	"crypto/ed25519"
 	"crypto/pbkdf2"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // the default of PBKDF2 (RFC 8018) in keys that people have; only read
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"

@@ -105,7 +105,7 @@ func (r *remote) retry(ctx context.Context, op Operation, name string, limit int
 // not meet again.
 func backoff(try int, first time.Duration) time.Duration {
 	d := first << min(try-1, 5)
-	return d/2 + rand.N(d)
+	return d/2 + rand.N(d) //nolint:gosec // spreads retries; nobody gains by guessing
 }
 
 // worthRepeating tells the failures that may pass from those that stay.

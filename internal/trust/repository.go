@@ -58,10 +58,10 @@ func Open(o Options) *Repository {
 		o.Server = "https://" + host
 	}
 	if o.Transport == nil {
-		o.Transport = http.DefaultTransport
+		o.Transport = http.DefaultTransport //nolint:forbidigo // the documented default
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // the documented default
 	}
 	if o.Sleep == nil {
 		o.Sleep = sleep

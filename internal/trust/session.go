@@ -27,7 +27,7 @@ const maxAhead = 8
 // for next beforehand, and keeps what it served.
 type session struct {
 	readOnlyStore
-	ctx    context.Context // the library has no way to pass one
+	ctx    context.Context //nolint:containedctx // the library has no way to pass one
 	cancel context.CancelFunc
 	remote *remote
 	root   []byte // not nil: serve this instead of asking
@@ -198,7 +198,7 @@ func (s *session) Location() string { return s.remote.server }
 // What is published is so based on exactly what was verified.
 type replay struct {
 	readOnlyStore
-	ctx      context.Context // the library has no way to pass one
+	ctx      context.Context //nolint:containedctx // the library has no way to pass one
 	files    map[string][]byte
 	remote   *remote
 	uploaded map[string][]byte

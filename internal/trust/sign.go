@@ -93,7 +93,7 @@ func (r *Repository) Sign(ctx context.Context, q SignRequest) (Receipt, error) {
 	posted, refused := false, false
 	for root := r.remote.lastRoot(); ; root = nil {
 		receipt.Attempts++
-		start := time.Now()
+		start := r.options.Now()
 		p, err := r.attempt(ctx, q, root)
 		if p != nil {
 			posted = posted || p.posted
@@ -112,7 +112,7 @@ func (r *Repository) Sign(ctx context.Context, q SignRequest) (Receipt, error) {
 		}
 		// Whoever publishes while we read and sign makes us fail, so the waits must
 		// spread over several times of what that takes here.
-		wait = max(wait, backoff(receipt.Attempts, min(max(firstWait, time.Since(start)), time.Second)))
+		wait = max(wait, backoff(receipt.Attempts, min(max(firstWait, r.options.Now().Sub(start)), time.Second)))
 		if q.OnRetry != nil {
 			q.OnRetry(Retry{Attempt: receipt.Attempts, Wait: wait, Err: err})
 		}

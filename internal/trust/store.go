@@ -139,7 +139,7 @@ func replace(root *os.Root, name string, content []byte) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			root.Remove(temporary)
+			err = errors.Join(err, root.Remove(temporary)) // a key that is left behind is not kept quiet
 		}
 	}()
 	_, err = file.Write(content)
