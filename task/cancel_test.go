@@ -331,3 +331,22 @@ func TestAWorkspaceThatIsLeftIsToldAlsoAfterACancel(t *testing.T) {
 		cancel()
 	}
 }
+
+func TestACancelAfterTheSignatureSaysWhatIsThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, everyRight())
+	said := w.cancelled(t, func(cancel func()) {
+		w.Front.Intercept(func(out http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/latest") {
+				cancel()
+				<-r.Context().Done()
+				return
+			}
+			next.ServeHTTP(out, r)
+		})
+	})
+	said.says(t, "1.4.2 is pushed and signed", "Run the step again to complete them")
+	if w.tags()["1.4.2"] != w.digest() || w.signed("targets/releases")["1.4.2"] != w.digest() {
+		t.Errorf("tags %v, signed %v", w.tags(), w.signed("targets/releases"))
+	}
+}

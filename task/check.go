@@ -107,6 +107,10 @@ func (r *run) connect(c *ready) error {
 	if c.repository, err = r.plan.repository(c.login); err != nil {
 		return err
 	}
+	// A password that is a word of the image's own name would be found out by the last step only.
+	if err := errors.Join(r.public("imageReference", c.repository.String()), r.public("signedTags", strings.Join(r.plan.Tags, ","))); err != nil {
+		return err
+	}
 	client, err := r.http()
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package task
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -54,28 +53,23 @@ func (s *stopwatch) lap(step string) func() {
 	return func() { s.laps = append(s.laps, lap{step, s.now().Sub(begun)}) }
 }
 
-// tell sets the outputs and shows the summary. It runs after the proof, so nothing is set by a run that failed.
+// tell sets the outputs and shows the summary. It runs after the proof, so nothing is set by a run that failed; and what
+// could still fail here comes before the first variable, so that there are all of them or none.
 func (r *run) tell(res Result) error {
-	outputs := [][2]string{{"DockerOutput", r.dockerOutput()}, {"imageDigest", res.Manifest.Digest}, {"imageReference", res.reference()}}
-	if res.Plan.Sign {
-		outputs = append(outputs, [2]string{"signedTags", strings.Join(res.Plan.Tags, ",")}, [2]string{"rootKeyId", res.State.RootKeys[0].ID})
-	}
-	for _, output := range outputs {
-		if err := r.log.SetOutput(output[0], output[1]); err != nil {
+	variables := r.variables(res)
+	for _, v := range variables {
+		if err := r.public(v[0], v[1]); err != nil {
 			return err
 		}
-	}
-	// What the tasks behind Docker@2 read, in the form in which it leaves them.
-	err := errors.Join(
-		r.log.SetVariable("RESOURCE_URIS", joined(r.Environment.Get("RESOURCE_URIS"), "https://"+res.reference())),
-		r.log.SetVariable("DOCKER_TASK_BUILT_IMAGES", joined(r.Environment.Get("DOCKER_TASK_BUILT_IMAGES"), shortID(res.Image.ID))),
-	)
-	if err != nil {
-		return err
 	}
 	path := filepath.Join(r.agent.TempDirectory, "contenttrust-summary-"+shortID(res.Manifest.Digest)+".md")
 	if err := os.WriteFile(path, []byte(r.summary(res)), 0o600); err != nil {
 		return &WorkspaceError{Op: "write", Path: path, Err: err}
+	}
+	for _, v := range variables {
+		if err := r.log.SetVariable(v[0], v[1]); err != nil {
+			return err
+		}
 	}
 	// The agent reads the file when the job's attachments are uploaded, after this step; it empties the folder itself.
 	if err := r.log.UploadSummary(path); err != nil {
@@ -84,6 +78,27 @@ func (r *run) tell(res Result) error {
 	r.log.Progress(100, "Done")
 	r.log.Section("Done")
 	r.log.Linef("%s is %s %s.", res.reference(), verdict(res), strings.Join(res.Plan.Tags, ", "))
+	return nil
+}
+
+// variables are the outputs, under their plain names, and what the tasks behind Docker@2 read, in the form in which it
+// leaves them.
+func (r *run) variables(res Result) [][2]string {
+	variables := [][2]string{{"DockerOutput", r.dockerOutput()}, {"imageDigest", res.Manifest.Digest}, {"imageReference", res.reference()}}
+	if res.Plan.Sign {
+		variables = append(variables, [2]string{"signedTags", strings.Join(res.Plan.Tags, ",")}, [2]string{"rootKeyId", res.State.RootKeys[0].ID})
+	}
+	return append(variables,
+		[2]string{"RESOURCE_URIS", joined(r.Environment.Get("RESOURCE_URIS"), "https://"+res.reference())},
+		[2]string{"DOCKER_TASK_BUILT_IMAGES", joined(r.Environment.Get("DOCKER_TASK_BUILT_IMAGES"), shortID(res.Image.ID))},
+	)
+}
+
+// public finds out whether a variable can be set at all: its value must hold nothing that is secret.
+func (r *run) public(name, value string) error {
+	if r.mask.Hide(value) != value {
+		return &pipeline.HiddenValueError{Command: "task.setvariable", Name: name}
+	}
 	return nil
 }
 

@@ -396,3 +396,27 @@ func TestTagsThatCannotBeWrittenAfterTheSignature(t *testing.T) {
 	said.failed(t, codeRegTags)
 	said.says(t, "latest failed, done: 1.4", "What is signed stays signed", "is locked", "az acr repository update")
 }
+
+// The agent would act on an output with a hole in it, and on one without it would show the secret.
+func TestAPasswordThatIsAWordOfTheImagesNameIsToldBeforeTheBuild(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]fault{
+		"of the repository": {change: input("delegationKeyPassphrase", "team"), codes: []string{codeHidden}, says: []string{"The variable imageReference would have shown a secret", "Choose a password"}},
+		"a tag":             {change: input("delegationKeyPassphrase", "latest"), codes: []string{codeHidden}, says: []string{"The variable signedTags would have shown a secret"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f.happens(t, Main)
+		})
+	}
+}
+
+func TestAllOutputsAreSetOrNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, playground.Options{})
+	w.env["RESOURCE_URIS"] = "https://u:a-later-password@reg.example.com/x"
+	w.input("delegationKeyPassphrase", "a-later-password")
+	said := w.run(Main)
+	said.failed(t, codeHidden)
+	said.says(t, "The variable RESOURCE_URIS would have shown a secret")
+}

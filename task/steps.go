@@ -65,6 +65,8 @@ func (r *run) publish(ctx context.Context, c *ready, image docker.Image) (result
 	defer func() {
 		if err != nil && !signed {
 			err = r.undo(ctx, c, err)
+		} else if err != nil && r.plan.Sign && ctx.Err() != nil {
+			r.warn(codeCancelled, c.repository.Tag(r.plan.Tags[0])+" is pushed and signed; the other tags are signed, and may not be there yet. Run the step again to complete them.")
 		}
 	}()
 	manifest, err := r.push(ctx, c, image)
