@@ -250,8 +250,10 @@ func repositoryPath(name string) string {
 	return reference.Path(ref)
 }
 
-// hubHosts are the names under which BuildKit and Engines know Docker Hub.
-var hubHosts = []string{"docker.io", "registry-1.docker.io", "index.docker.io", "https://index.docker.io/v1/"}
+// isHub knows the names under which BuildKit and Engines know Docker Hub.
+func isHub(host string) bool {
+	return slices.Contains([]string{"docker.io", "registry-1.docker.io", "index.docker.io", "https://index.docker.io/v1/"}, host)
+}
 
 // ask asks for a host's credentials under the name [Credentials] promises.
 func (c Credentials) ask(host string) (user string, password secret.Value, ok bool) {
@@ -259,7 +261,7 @@ func (c Credentials) ask(host string) (user string, password secret.Value, ok bo
 		return "", secret.Value{}, false
 	}
 	host = strings.ToLower(host)
-	if slices.Contains(hubHosts, host) {
+	if isHub(host) {
 		host = "docker.io"
 	}
 	return c(host)

@@ -12,7 +12,6 @@ import (
 	"regexp"
 
 	"github.com/docker/docker/api/types/build"
-	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/client"
 	"github.com/docker/go-units"
@@ -91,7 +90,7 @@ func (e *Engine) classicOptions(b Build) (build.ImageBuildOptions, error) {
 		if err != nil {
 			return o, &Unsupported{Feature: "--ulimit " + oneLine(u, 100), Why: err.Error()}
 		}
-		o.Ulimits = append(o.Ulimits, (*container.Ulimit)(limit))
+		o.Ulimits = append(o.Ulimits, limit)
 	}
 	return o, nil
 }

@@ -39,12 +39,12 @@ func FindDockerfile(ctx context.Context, root, pattern string) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
-	s := search{ctx: ctx, match: matcher}
+	s := search{match: matcher}
 	info, err := os.Stat(root)
 	if err != nil {
 		return nil, &Unreadable{Path: root, Err: cause(err)}
 	}
-	if err := s.folder(root, "", []fs.FileInfo{info}); err != nil {
+	if err := s.folder(ctx, root, "", []fs.FileInfo{info}); err != nil {
 		return nil, err
 	}
 	switch {
@@ -87,7 +87,6 @@ func readable(path string) error {
 }
 
 type search struct {
-	ctx   context.Context
 	match *matcher
 	files []string // regular files that match
 	other string   // the first thing that matches and is no file
@@ -96,8 +95,8 @@ type search struct {
 
 // folder walks one folder. rel is its path below root with slashes, chain the
 // folders from root down to it, to know a cycle of links when it closes.
-func (s *search) folder(path, rel string, chain []fs.FileInfo) error {
-	if err := s.ctx.Err(); err != nil {
+func (s *search) folder(ctx context.Context, path, rel string, chain []fs.FileInfo) error {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(path) // in the order of their names
@@ -112,14 +111,14 @@ func (s *search) folder(path, rel string, chain []fs.FileInfo) error {
 		if rel != "" {
 			below = rel + "/" + below
 		}
-		if err := s.entry(filepath.Join(path, entry.Name()), below, entry, chain); err != nil {
+		if err := s.entry(ctx, filepath.Join(path, entry.Name()), below, entry, chain); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *search) entry(path, rel string, entry fs.DirEntry, chain []fs.FileInfo) error {
+func (s *search) entry(ctx context.Context, path, rel string, entry fs.DirEntry, chain []fs.FileInfo) error {
 	matches := s.match.matches(rel)
 	kind, linked := entry.Type(), entry.Type()&fs.ModeSymlink != 0
 	var info fs.FileInfo
@@ -150,7 +149,7 @@ func (s *search) entry(path, rel string, entry fs.DirEntry, chain []fs.FileInfo)
 			}
 		}
 	}
-	return s.folder(path, rel, append(chain[:len(chain):len(chain)], info))
+	return s.folder(ctx, path, rel, append(chain[:len(chain):len(chain)], info))
 }
 
 // ContextDirectory gives the folder the build may read: the Dockerfile's own

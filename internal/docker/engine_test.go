@@ -73,6 +73,10 @@ func TestConnectFaultsAreTyped(t *testing.T) {
 	if err := os.WriteFile(plain, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	circle := t.TempDir()
+	if err := os.Symlink("cert.pem", filepath.Join(circle, "cert.pem")); err != nil {
+		t.Fatal(err)
+	}
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>") }))
 	defer web.Close()
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -98,7 +102,7 @@ func TestConnectFaultsAreTyped(t *testing.T) {
 	tests := []struct {
 		name string
 		give docker.Options
-		want error
+		want any // an error of the type, with its fields where they are compared
 	}{
 		{"no socket", docker.Options{Host: "unix://" + filepath.Join(dir, "none")}, &docker.NotRunning{}},
 		{"a file that is no socket", docker.Options{Host: "unix://" + plain}, &docker.NotRunning{}},
@@ -112,6 +116,7 @@ func TestConnectFaultsAreTyped(t *testing.T) {
 		{"an unknown scheme", docker.Options{Host: "ssh://me@host"}, &docker.BadHost{}},
 		{"a relative socket", docker.Options{Host: "unix://docker.sock"}, &docker.BadHost{}},
 		{"a socket path that is too long", docker.Options{Host: "unix:///" + strings.Repeat("x", 200)}, &docker.BadHost{}},
+		{"a client certificate that is there and cannot be read", docker.Options{Host: "tcp://127.0.0.1:1", TLS: true, CertPath: circle}, &docker.BadTLS{}},
 		{"a port that is none", docker.Options{Host: "tcp://host:70000"}, &docker.BadHost{}},
 		{"no host", docker.Options{Host: "tcp://:2375"}, &docker.BadHost{}},
 		{"a pipe away from windows", docker.Options{Host: "npipe:////./pipe/docker_engine"}, &docker.BadHost{}},

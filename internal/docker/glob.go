@@ -141,7 +141,7 @@ func matchPart(pattern, name string) bool {
 // without a comma, or that do not close, are text. Nil means too many.
 func expandBraces(s string) []string {
 	open, depth, cuts := -1, 0, []int(nil)
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		switch s[i] {
 		case '{':
 			if depth == 0 {

@@ -2,6 +2,7 @@ package docker_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 func TestMain(m *testing.M) {
 	if host := os.Getenv("DOCKER_TEST_CONNECT"); host != "" {
 		_, err := docker.Connect(context.Background(), docker.Options{Host: host})
-		if _, ok := err.(*docker.NotPermitted); ok {
+		if _, ok := errors.AsType[*docker.NotPermitted](err); ok {
 			os.Stdout.WriteString("not permitted")
 		}
 		os.Exit(0)
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 // asNobody connects as a user who may not open the socket.
 func asNobody(t *testing.T) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "nobody")
+	dir, err := os.MkdirTemp("", "nobody") //nolint:usetesting // above t.TempDir stands a folder that is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -164,8 +164,11 @@ func (o Options) tlsConfig(host string) (*tls.Config, error) {
 		return nil, &BadTLS{Host: host, Err: err}
 	}
 	certFile, keyFile := filepath.Join(o.CertPath, "cert.pem"), filepath.Join(o.CertPath, "key.pem")
-	if _, err := os.Stat(certFile); err != nil {
-		return config, nil
+	switch _, err := os.Stat(certFile); {
+	case os.IsNotExist(err):
+		return config, nil // the Engine need not ask for one
+	case err != nil:
+		return nil, &BadTLS{Host: host, Err: err}
 	}
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {

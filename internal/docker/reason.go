@@ -38,43 +38,47 @@ func (r Reason) String() string {
 	return names[r]
 }
 
+type sign struct {
+	reason Reason
+	texts  []string
+}
+
 // signs are what Engines and registries say, lower case, first match wins.
 // They are ordered: what is certain not to heal stands before what may.
 // Sources: distribution registry/api/errcode, moby distribution/errors.go,
 // containerd remotes/docker, Go's net, net/http and crypto/x509; those of the
 // graphdriver and containerd stores were seen on Engines 20.10, 28.5 and 29.
-var signs = []struct {
-	reason Reason
-	texts  []string
-}{
-	{ReasonTLS, []string{
-		"x509:", "tls: ", "server gave http response to https client", "http request to an https server",
-		"certificate signed by unknown authority", "certificate is not trusted", "remote error: tls",
-	}},
-	{ReasonTemporary, []string{
-		"toomanyrequests", "too many requests", "429 ", "http status: 429", "http 429",
-		"tls handshake timeout",
-	}},
-	{ReasonUnauthorized, []string{
-		"unauthorized", "no basic auth credentials", "authentication required", "401 ", "incorrect username or password",
-		"failed to authorize: failed to fetch", "aadsts",
-	}},
-	{ReasonDenied, []string{
-		"denied", "403 ", "forbidden", "insufficient_scope", "operation is disallowed", "is not allowed access",
-		"immutable", "is locked", "quota", "405 ", "409 ", "unsupported: the operation",
-	}},
-	{ReasonNotFound, []string{
-		"name unknown", "name_unknown", "manifest unknown", "manifest_unknown", "repository name not known",
-		"repository does not exist", "404 ", "not found",
-	}},
-	{ReasonTemporary, []string{
-		"unexpected eof", "eof", "connection reset", "broken pipe", "connection refused", "i/o timeout", "timeout awaiting",
-		"client.timeout exceeded", "deadline exceeded", "timed out", "no such host", "server misbehaving",
-		"temporary failure in name resolution", "network is unreachable", "no route to host", "server closed idle connection",
-		"http2: client connection lost", "stream error", "goaway", "use of closed network connection",
-		"408 ", "500 ", "502 ", "503 ", "504 ", "http status: 5", "internal server error", "bad gateway",
-		"service unavailable", "gateway timeout", "blob upload unknown", "blob_upload_unknown", "server error",
-	}},
+func signs() []sign {
+	return []sign{
+		{ReasonTLS, []string{
+			"x509:", "tls: ", "server gave http response to https client", "http request to an https server",
+			"certificate signed by unknown authority", "certificate is not trusted", "remote error: tls",
+		}},
+		{ReasonTemporary, []string{
+			"toomanyrequests", "too many requests", "429 ", "http status: 429", "http 429",
+			"tls handshake timeout",
+		}},
+		{ReasonUnauthorized, []string{
+			"unauthorized", "no basic auth credentials", "authentication required", "401 ", "incorrect username or password",
+			"failed to authorize: failed to fetch", "aadsts",
+		}},
+		{ReasonDenied, []string{
+			"denied", "403 ", "forbidden", "insufficient_scope", "operation is disallowed", "is not allowed access",
+			"immutable", "is locked", "quota", "405 ", "409 ", "unsupported: the operation",
+		}},
+		{ReasonNotFound, []string{
+			"name unknown", "name_unknown", "manifest unknown", "manifest_unknown", "repository name not known",
+			"repository does not exist", "404 ", "not found",
+		}},
+		{ReasonTemporary, []string{
+			"unexpected eof", "eof", "connection reset", "broken pipe", "connection refused", "i/o timeout", "timeout awaiting",
+			"client.timeout exceeded", "deadline exceeded", "timed out", "no such host", "server misbehaving",
+			"temporary failure in name resolution", "network is unreachable", "no route to host", "server closed idle connection",
+			"http2: client connection lost", "stream error", "goaway", "use of closed network connection",
+			"408 ", "500 ", "502 ", "503 ", "504 ", "http status: 5", "internal server error", "bad gateway",
+			"service unavailable", "gateway timeout", "blob upload unknown", "blob_upload_unknown", "server error",
+		}},
+	}
 }
 
 // address is what may hold any word at all without meaning it.
@@ -88,8 +92,8 @@ func classify(text string, names ...string) Reason {
 	for _, name := range names {
 		text = strings.ReplaceAll(text, strings.ToLower(name), "")
 	}
-	for _, s := range signs {
-		if slices.ContainsFunc(s.texts, func(sign string) bool { return contains(text, sign) }) {
+	for _, s := range signs() {
+		if slices.ContainsFunc(s.texts, func(word string) bool { return contains(text, word) }) {
 			// "tls: " stands in a timeout of the handshake too.
 			if s.reason == ReasonTLS && strings.Contains(text, "tls handshake timeout") {
 				return ReasonTemporary

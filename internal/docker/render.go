@@ -319,7 +319,7 @@ func (r *renderer) unfinished() {
 func (r *renderer) write(line []byte) {
 	r.last = r.now()
 	if r.p.Out != nil {
-		r.p.Out.Write(line)
+		_, _ = r.p.Out.Write(line) // a log that cannot be written does not fail a build
 	}
 }
 
