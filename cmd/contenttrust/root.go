@@ -10,7 +10,7 @@ import (
 
 // execute runs one command line and gives its exit code.
 func execute(ctx context.Context, w world, args []string) int {
-	root := newRoot(w)
+	root := newRoot(w) //nolint:contextcheck // ExecuteContext below hands it to the commands
 	root.SetArgs(args)
 	root.SetOut(w.stdout)
 	root.SetErr(w.stderr)
