@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/theupdateframework/notary/storage"
+	"github.com/theupdateframework/notary/tuf/utils"
 )
 
 const (
@@ -46,6 +47,7 @@ type remote struct {
 	remembered map[string][]byte // files by a name with their checksum in it
 	size       int
 	root       []byte    // as read last
+	uploaded   []string  // names, with their checksums, of the files that we published last
 	served     time.Time // the server's clock at the last answer, zero if it sent none
 }
 
@@ -227,7 +229,33 @@ func (r *remote) post(ctx context.Context, files map[string][]byte) error {
 		}
 		return &RejectedError{Status: a.status, Code: code, Reason: reason, Message: message}
 	}
-	return r.refused(OpPublish, "", a)
+	if err := r.refused(OpPublish, "", a); err != nil {
+		return err
+	}
+	r.expect(files)
+	return nil
+}
+
+// expect notes what was published: the next look will most likely want to see it, and
+// can ask for it before the snapshot tells so.
+func (r *remote) expect(files map[string][]byte) {
+	names := make([]string, 0, len(files))
+	for role, content := range files {
+		sum := sha256.Sum256(content)
+		names = append(names, utils.ConsistentName(role, sum[:]))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.uploaded = names
+}
+
+// expected returns what was noted, once.
+func (r *remote) expected() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	names := r.uploaded
+	r.uploaded = nil
+	return names
 }
 
 // key asks for the server's public key of a role.

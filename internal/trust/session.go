@@ -51,6 +51,9 @@ func (r *remote) open(ctx context.Context, root []byte) *session {
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	if root == nil {
 		s.fetchAhead("timestamp", maxTimestamp) // while the root is on its way
+		for _, name := range r.expected() {
+			s.fetchAhead(name, maxTargets)
+		}
 	}
 	return s
 }
