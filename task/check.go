@@ -16,6 +16,7 @@ import (
 	"contenttrust/internal/docker"
 	"contenttrust/internal/pipeline"
 	"contenttrust/internal/registry"
+	"contenttrust/internal/secret"
 	"contenttrust/internal/trust"
 )
 
@@ -24,7 +25,7 @@ type ready struct {
 	login      pipeline.Login
 	repository registry.Repository
 	registry   *registry.Client
-	before     *registry.Manifest // what the first tag pointed at before this run; nil when it did not exist
+	before     *registry.Manifest // what the first tag pointed at right before the push; nil when it did not exist
 
 	engine     *docker.Engine
 	dockerfile string
@@ -121,6 +122,7 @@ func (r *run) connect(c *ready) error {
 		Transport:   client.Transport,
 		TrustServer: r.plan.TrustServer,
 		Now:         r.Now,
+		OnToken:     func(token secret.Value) { r.hide(token) },
 		OnRetry:     func(retry registry.Retry) { r.retrying(c.repository.Host, retry.Attempt, retry.Wait, retry.Err) },
 	})
 	if err != nil || !r.plan.Sign {
@@ -211,22 +213,8 @@ func (r *run) checkEngine(ctx context.Context, c *ready) error {
 }
 
 func (r *run) checkRegistry(ctx context.Context, c *ready) error {
-	var before registry.Manifest
-	var missing error
-	findings := sideBySide(
-		func() error { return c.registry.CheckPush(ctx) },
-		func() (err error) {
-			if before, err = c.registry.Manifest(ctx, r.plan.Tags[0]); errors.Is(err, registry.ErrNotFound) {
-				missing, err = err, nil
-			}
-			return err
-		},
-	)
-	if len(findings) > 0 {
-		return findings[0] // who may not push may not read either, which is no second finding
-	}
-	if missing == nil {
-		c.before = &before
+	if err := c.registry.CheckPush(ctx); err != nil {
+		return err
 	}
 	r.log.Linef("%s lets us push to %s.", c.repository.Host, c.repository.Path)
 	return nil

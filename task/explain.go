@@ -134,6 +134,9 @@ func sentence(text string) string {
 func (e *UnsignedError) state() string {
 	switch e.State {
 	case TagAsBefore:
+		if e.Late {
+			return e.Image + " is as it was; but the push was cut off while it was under way, and a last request of it could still move the tag to the unsigned image. Look at the tag, or run the step again."
+		}
 		return "Nothing was changed in the registry: " + e.Image + " is as it was."
 	case TagRestored:
 		return e.Image + " had been pushed and was put back to the image it pointed at before."
@@ -141,7 +144,9 @@ func (e *UnsignedError) state() string {
 		return e.Image + " had been pushed and was taken away again."
 	case TagUnsigned:
 		return "ATTENTION: " + e.Image + " now points at an image that is NOT signed, because the tag could not be put back" + because(e.Undo) +
-			". Run the step again, or delete the tag."
+			". Run the step again, or delete the tag; with the role AcrDelete (or the registry's right to delete) the task takes a new tag away itself."
+	case TagElsewhere:
+		return "Meanwhile somebody else has moved " + e.Image + "; it was left as they put it."
 	case TagUnknown:
 	}
 	return "ATTENTION: " + e.Image + " may point at an image that is not signed; the registry could not be asked" + because(e.Undo) + "."

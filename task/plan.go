@@ -74,7 +74,7 @@ func (in Inputs) Plan(lenient bool) (Plan, error) {
 	p.Tags = in.tags(f)
 	in.build(f, &p)
 	in.trust(f, &p)
-	if p.Sign {
+	if p.Sign && !(lenient && macro.MatchString(in.Sign)) {
 		in.key(f, &p)
 	}
 	if len(f.list) > 0 {

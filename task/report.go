@@ -62,7 +62,7 @@ func (r *run) tell(res Result) error {
 			return err
 		}
 	}
-	path := filepath.Join(r.agent.TempDirectory, "contenttrust-summary-"+shortID(res.Manifest.Digest)+".md")
+	path := filepath.Join(r.agent.TempDirectory, "content-trust-summary-"+shortID(res.Manifest.Digest)+".md")
 	if err := os.WriteFile(path, []byte(r.summary(res)), 0o600); err != nil {
 		return &WorkspaceError{Op: "write", Path: path, Err: err}
 	}

@@ -14,9 +14,14 @@ import (
 	"contenttrust/internal/trust"
 )
 
-// undoTime bounds what a failed or cancelled run does to put the tag back. An agent kills a cancelled step after
-// 7.5 seconds; the clean-up needs some of them.
-const undoTime = 4 * time.Second
+// How long a failed run may take to put its tag back. An agent kills a cancelled step after 7.5 seconds, of which the
+// clean-up needs some; without a cancel there is time to be patient with a slow registry.
+const (
+	undoTime          = time.Minute
+	undoTimeCancelled = 3 * time.Second
+	// lateTime is how long a push that was cut off is watched for a request that was still on its way.
+	lateTime = 1500 * time.Millisecond
+)
 
 // build builds the image under all its tags, so that later steps find each of them in the Engine.
 func (r *run) build(ctx context.Context, c *ready) (docker.Image, error) {
@@ -60,25 +65,30 @@ func buildCommand(c *ready, names []string) string {
 // before the signature, because an Engine pushes nothing without one, and it is put back if the signature fails. The
 // other tags are moved when the signature stands.
 func (r *run) publish(ctx context.Context, c *ready, image docker.Image) (result Result, err error) {
+	signed, m := !r.plan.Sign, moved{image: image}
+	if c.before, err = r.tagBefore(ctx, c); err != nil {
+		return Result{}, err
+	}
 	// From the first moment that the push can move the tag, also when it breaks half-way.
-	signed := !r.plan.Sign
 	defer func() {
 		if err != nil && !signed {
-			err = r.undo(ctx, c, err)
+			err = r.undo(ctx, c, m, err)
 		} else if err != nil && r.plan.Sign && ctx.Err() != nil {
 			r.warn(codeCancelled, c.repository.Tag(r.plan.Tags[0])+" is pushed and signed; the other tags are signed, and may not be there yet. Run the step again to complete them.")
 		}
 	}()
-	manifest, err := r.push(ctx, c, image)
+	manifest, err := r.push(ctx, c, &m)
 	if err != nil {
 		return Result{}, err
 	}
+	m.digest = manifest.Digest
 	result = Result{Plan: r.plan, Repository: c.repository, Manifest: manifest, Image: image, Engine: c.engine.Info()}
 	if r.plan.Sign {
-		if result.Receipt, err = r.sign(ctx, c, manifest); err != nil {
+		result.Receipt, err = r.sign(ctx, c, manifest)
+		signed = err == nil || r.signedAfterAll(ctx, c, manifest)
+		if err != nil && (!signed || ctx.Err() != nil) {
 			return Result{}, err
 		}
-		signed = true
 	}
 	if result.State, err = r.prove(ctx, c, manifest); err != nil {
 		return Result{}, err
@@ -89,7 +99,7 @@ func (r *run) publish(ctx context.Context, c *ready, image docker.Image) (result
 
 // push pushes the first tag through the Engine, and gives the manifest that the registry holds for it: by bytes that we
 // fetched and hashed ourselves, and that name the image that we built.
-func (r *run) push(ctx context.Context, c *ready, image docker.Image) (registry.Manifest, error) {
+func (r *run) push(ctx context.Context, c *ready, m *moved) (registry.Manifest, error) {
 	first := r.plan.Tags[0]
 	r.log.Section("Push " + c.repository.Tag(first))
 	r.log.Progress(60, "Pushing")
@@ -108,14 +118,14 @@ func (r *run) push(ctx context.Context, c *ready, image docker.Image) (registry.
 	// The digest that the Engine claims is asked for by name, so that a tag that somebody moved meanwhile does no harm.
 	// Where the Engine claims nothing, the tag is asked, and the image's own identity below decides.
 	ref := first
-	if pushed.Digest != "" {
-		ref = pushed.Digest
+	if m.digest = pushed.Digest; m.digest != "" {
+		ref = m.digest
 	}
 	manifest, err := c.registry.Manifest(ctx, ref)
 	if err != nil {
 		return registry.Manifest{}, err
 	}
-	if err := holds(manifest, image); err != nil {
+	if err := holds(manifest, m.image); err != nil {
 		return registry.Manifest{}, err
 	}
 	r.log.Linef("The registry holds %s, %d bytes.", manifest.Digest, manifest.Size())
@@ -159,6 +169,27 @@ func (r *run) sign(ctx context.Context, c *ready, manifest registry.Manifest) (t
 	}
 	r.log.Linef("Signed %d %s as %s with key %s.", len(r.plan.Tags), plural(len(r.plan.Tags), "tag"), strings.Join(c.roles, " and "), c.key.ID())
 	return receipt, nil
+}
+
+// signedAfterAll looks whether a signature stands although its making failed: the answer to a publish can be lost when the
+// server has taken it. It has its own short time, because a cancel may be what cut the answer off.
+func (r *run) signedAfterAll(ctx context.Context, c *ready, manifest registry.Manifest) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lateTime)
+	defer cancel()
+	state, err := c.trust.Read(ctx)
+	return err == nil && state.Prove(c.key.ID(), r.targets(manifest)) == nil
+}
+
+// tagBefore reads what the first tag points at, right before the push moves it; nil when there is no such tag.
+func (r *run) tagBefore(ctx context.Context, c *ready) (*registry.Manifest, error) {
+	before, err := c.registry.Manifest(ctx, r.plan.Tags[0])
+	if errors.Is(err, registry.ErrNotFound) {
+		return nil, nil //nolint:nilnil // no manifest is an answer here
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &before, nil
 }
 
 func (r *run) targets(manifest registry.Manifest) []trust.Target {

@@ -126,7 +126,8 @@ func sweep(agent pipeline.Agent, keep string) (removed []string, err error) {
 	}
 	us := newOwner(agent)
 	for _, dir := range found {
-		if dir == keep {
+		// The launcher's copy of this very executable lies beside, and is the launcher's to remove.
+		if info, statErr := os.Lstat(dir); dir == keep || statErr != nil || !info.IsDir() || strings.HasPrefix(filepath.Base(dir), workspacePrefix+"bin-") {
 			continue
 		}
 		whose, readErr := readOwner(dir)

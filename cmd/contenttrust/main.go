@@ -33,7 +33,9 @@ func run() int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A reader that went away must not end us before the clean-up: a write fails then, and that cancels the run.
+	signal.Ignore(syscall.SIGPIPE)
 	go func() {
 		<-signals
 		cancel(errCancelled)

@@ -26,7 +26,7 @@ func newTask(w world) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			go watchParent(w)
 			err := phases[args[0]](cmd.Context(), task.Deps{
-				Environment: pipeline.NewEnvironment(w.environ), Stdout: w.stdout, Now: time.Now, Version: version,
+				Environment: pipeline.NewEnvironment(w.environ), Stdout: listener{w}, Now: time.Now, Version: version,
 			})
 			if err != nil && errors.Is(context.Cause(cmd.Context()), errCancelled) {
 				return &exitError{code: exitCancelled}
@@ -43,4 +43,17 @@ func newTask(w world) *cobra.Command {
 func watchParent(w world) {
 	_, _ = io.Copy(io.Discard, w.stdin)
 	w.cancel(errParentDied)
+}
+
+// listener writes to whoever reads our log. When nobody does any more, the agent is gone, and the run is cancelled: its
+// clean-up is worth more than its end.
+type listener struct{ world world }
+
+// Write passes p on.
+func (l listener) Write(p []byte) (int, error) {
+	n, err := l.world.stdout.Write(p)
+	if err != nil {
+		l.world.cancel(errParentDied)
+	}
+	return n, err
 }

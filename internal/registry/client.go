@@ -55,6 +55,9 @@ type Options struct {
 	// OnRetry is told of failures that will be tried again. nil: nobody. It may
 	// be called by several goroutines at once.
 	OnRetry func(Retry)
+	// OnToken is given every token before it is used, so that a log can hide it: a
+	// server may repeat one in the text of an error. nil: nobody.
+	OnToken func(secret.Value)
 	// Sleep waits between attempts. nil: for real.
 	Sleep func(context.Context, time.Duration) error
 	// Now decides whether tokens have expired. nil: time.Now.
@@ -92,6 +95,7 @@ type session struct {
 	realms     map[origin]bool
 	patience   patience
 	now        func() time.Time
+	onToken    func(secret.Value)
 
 	mu        sync.Mutex
 	endpoints map[origin]*endpoint
@@ -146,6 +150,7 @@ func newSession(o Options) *session {
 		realms:     map[origin]bool{},
 		patience:   patience{attempts: o.Attempts, sleep: o.Sleep, tell: o.OnRetry},
 		now:        o.Now,
+		onToken:    o.OnToken,
 		endpoints:  map[origin]*endpoint{},
 	}
 	for _, host := range append(knownRealms(o.Repository.Host), o.TrustedRealmHosts...) {

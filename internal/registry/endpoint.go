@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"contenttrust/internal/secret"
 )
 
 const (
@@ -192,6 +194,9 @@ func (e *endpoint) exchange(ctx context.Context, challenge *transport.Challenge,
 	value := got.AccessToken
 	if value == "" {
 		value = got.Token
+	}
+	if e.session.onToken != nil {
+		e.session.onToken(secret.New(value))
 	}
 	return token{value: value, scope: s, until: asked.Add(usableLife(got.ExpiresIn))}, nil
 }
