@@ -228,13 +228,8 @@ func (r *run) checkTrust(ctx context.Context, c *ready) error {
 	}
 	findings := sideBySide(
 		func() (err error) { c.key, err = r.openKey(ctx); return err },
-		func() (err error) {
-			if c.state, err = c.trust.Read(ctx); err != nil {
-				return err
-			}
-			// Only who may sign is shown the server's keys, so this one question has two answers: may we, and can we.
-			return c.trust.CheckSnapshotKey(ctx, c.state)
-		},
+		// Only who may sign is shown the server's keys, so with the key two things are known: may we, and can we.
+		func() (err error) { c.state, err = c.trust.ReadToSign(ctx); return err },
 	)
 	if len(findings) > 0 {
 		return errors.Join(findings...)

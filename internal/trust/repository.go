@@ -133,6 +133,35 @@ func (r *Repository) Read(ctx context.Context) (*State, error) {
 	return v.state, nil
 }
 
+// ReadToSign is [Repository.Read] and [Repository.CheckSnapshotKey] side by side, and
+// with the errors of both: the server is asked for its key as soon as it has shown that
+// the repository exists.
+func (r *Repository) ReadToSign(ctx context.Context) (*State, error) {
+	if r.invalid != nil {
+		return nil, r.invalid
+	}
+	s := r.remote.open(ctx, nil)
+	defer s.close()
+	var content []byte
+	var keyErr error
+	asked := make(chan struct{})
+	s.onRoot = func() {
+		s.wg.Go(func() {
+			defer close(asked)
+			content, keyErr = r.remote.key(s.ctx, "snapshot")
+		})
+	}
+	v, err := r.look(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	<-asked // there is no State without a root
+	if keyErr != nil {
+		return nil, keyErr
+	}
+	return v.state, r.holdsSnapshotKey(content, v.state)
+}
+
 // view is a State with the files it was made from.
 type view struct {
 	state *State
@@ -143,6 +172,10 @@ type view struct {
 func (r *Repository) load(ctx context.Context, root []byte) (*view, error) {
 	s := r.remote.open(ctx, root)
 	defer s.close()
+	return r.look(ctx, s)
+}
+
+func (r *Repository) look(ctx context.Context, s *session) (*view, error) {
 	valid, invalid, err := s.load(r.options.GUN)
 	if cause := context.Cause(ctx); cause != nil {
 		return nil, cause
@@ -227,6 +260,11 @@ func (r *Repository) CheckSnapshotKey(ctx context.Context, s *State) error {
 	if err != nil {
 		return err
 	}
+	return r.holdsSnapshotKey(content, s)
+}
+
+// holdsSnapshotKey compares the key that the server showed with those of the root.
+func (r *Repository) holdsSnapshotKey(content []byte, s *State) error {
 	key, err := data.UnmarshalPublicKey(content)
 	if err != nil {
 		return &BadMetadataError{Role: "snapshot", Reason: "the server's key is malformed", Err: err}

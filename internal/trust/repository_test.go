@@ -127,3 +127,25 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func TestReadToSignAsksForTheServersKeyBesides(t *testing.T) {
+	t.Parallel()
+	everyWorld(t, func(t *testing.T, w *world) {
+		w.init("alice")
+		state, err := w.open().ReadToSign(t.Context())
+		if err != nil || len(state.RootKeys) != 1 {
+			t.Errorf("state %+v, %v", state, err)
+		}
+	})
+	everyWorld(t, func(t *testing.T, w *world) {
+		w.must(w.Owner.InitOwnSnapshot(testGUN))
+		if _, err := w.open().ReadToSign(t.Context()); !errors.As(err, new(*SnapshotKeyError)) {
+			t.Errorf("a snapshot key elsewhere: %v", err)
+		}
+	})
+	everyWorld(t, func(t *testing.T, w *world) {
+		if _, err := w.open().ReadToSign(t.Context()); !errors.As(err, new(*NotInitialisedError)) {
+			t.Errorf("no repository: %v", err)
+		}
+	})
+}

@@ -31,6 +31,7 @@ type session struct {
 	cancel context.CancelFunc
 	remote *remote
 	root   []byte // not nil: serve this instead of asking
+	onRoot func() // called once, when the server has shown that the repository exists
 	wg     sync.WaitGroup
 	ahead  map[string]func() ([]byte, error)
 
@@ -96,6 +97,10 @@ func (s *session) GetSized(name string, size int64) ([]byte, error) {
 	}
 	if nestedDeeper(content, maxNesting) {
 		return nil, &BadMetadataError{Role: role, Reason: "nested too deeply"}
+	}
+	if role == "root" && s.onRoot != nil {
+		s.onRoot()
+		s.onRoot = nil
 	}
 	s.files[name], s.roles[role] = content, content
 	s.lookAhead(role, content)
