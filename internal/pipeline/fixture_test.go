@@ -48,13 +48,16 @@ func (p *tunnel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer to.Close()
-	w.WriteHeader(http.StatusOK)
-	from, _, err := http.NewResponseController(w).Hijack()
+	// Taken over before the answer: whatever the client sends after it is then in buffered, or still on its way.
+	from, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer from.Close()
-	go func() { _, _ = io.Copy(to, from); to.Close() }()
+	if _, err := io.WriteString(from, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		return
+	}
+	go func() { _, _ = io.Copy(to, buffered); to.Close() }()
 	_, _ = io.Copy(from, to)
 }
 
