@@ -49,8 +49,8 @@ func TestHoweverARunIsEndedItLeavesNoKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startRun(t, program)
-			if found := p.workspaces(t); len(found) == 0 {
-				t.Error("there is nothing to remove while it builds")
+			if len(p.workspaces(t)) != 1 || len(p.keys(t)) == 0 {
+				t.Errorf("while it builds there are the folders %v, with the key in %v", p.workspaces(t), p.keys(t))
 			}
 			at := time.Now()
 			if err := c.end(p); err != nil {
@@ -123,7 +123,7 @@ func startRun(t *testing.T, program string) *process {
 	}
 	p.stdin, p.stdout = stdin, stdout
 	p.cmd = exec.CommandContext(t.Context(), program, "task", "main") //nolint:gosec // what we have just built
-	p.cmd.Env, p.cmd.Dir = stepEnvironment(t, play, engine.Host, p.temp), t.TempDir()
+	p.cmd.Env, p.cmd.Dir = afterPre(t, program, stepEnvironment(t, play, engine.Host, p.temp)), t.TempDir()
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = theirStdin, theirStdout, p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -141,6 +141,26 @@ func startRun(t *testing.T, program string) *process {
 		t.Fatal("it does not build")
 	}
 	return p
+}
+
+// afterPre runs the pre phase, which leaves the key in the workspace, and gives the environment of the main phase.
+func afterPre(t *testing.T, program string, environ []string) []string {
+	t.Helper()
+	pre := exec.CommandContext(t.Context(), program, "task", "pre") //nolint:gosec // what we have just built
+	pre.Env = environ
+	launcher, err := pre.StdinPipe() // open as long as it runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer launcher.Close()
+	out, err := pre.Output()
+	_, rest, ok := strings.Cut(string(out), "##vso[task.settaskvariable variable=CONTENTTRUST_WORKSPACE")
+	_, rest, found := strings.Cut(rest, "]")
+	workspace, _, _ := strings.Cut(rest, "\n")
+	if err != nil || !ok || !found {
+		t.Fatalf("the pre phase ended with %v:\n%s", err, out)
+	}
+	return append(environ, "VSTS_TASKVARIABLE_CONTENTTRUST_WORKSPACE="+workspace)
 }
 
 // printUntilStopped is a build that prints a line now and then, and never ends by itself.
