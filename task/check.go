@@ -16,7 +16,6 @@ import (
 	"contenttrust/internal/docker"
 	"contenttrust/internal/pipeline"
 	"contenttrust/internal/registry"
-	"contenttrust/internal/secret"
 	"contenttrust/internal/trust"
 )
 
@@ -122,7 +121,7 @@ func (r *run) connect(c *ready) error {
 		Transport:   client.Transport,
 		TrustServer: r.plan.TrustServer,
 		Now:         r.Now,
-		OnToken:     func(token secret.Value) { r.hide(token) },
+		OnToken:     r.hideToken,
 		OnRetry:     func(retry registry.Retry) { r.retrying(c.repository.Host, retry.Attempt, retry.Wait, retry.Err) },
 	})
 	if err != nil || !r.plan.Sign {
@@ -179,7 +178,7 @@ func (r *run) isRoot(path string) bool {
 
 // retrying tells of a second try in the log; a run that was slow should say why.
 func (r *run) retrying(who string, attempt int, wait time.Duration, cause any) {
-	r.log.Linef("%s: try %d failed (%v); trying again in %s.", who, attempt, cause, wait.Round(time.Second/10))
+	r.log.Linef("%s: try %d failed (%s); trying again in %s.", who, attempt, r.tokens.hide(fmt.Sprint(cause)), wait.Round(time.Second/10))
 }
 
 func (r *run) checkSources(ctx context.Context, c *ready) error {

@@ -18,7 +18,7 @@ func (r *run) end(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		// What failed after the cancel failed because of it, and is no news; what became of the tag is.
 		if unsigned, ok := errors.AsType[*UnsignedError](err); ok && (unsigned.State != TagAsBefore || unsigned.Late) {
-			r.log.Warn(pipeline.Issue{Code: codeCancelled, Text: unsigned.state()})
+			r.log.Warn(pipeline.Issue{Code: codeCancelled, Text: r.tokens.hide(unsigned.state())})
 		}
 		final := "Cancelled. Nothing of the key or of a credential is left."
 		if left, ok := errors.AsType[*WorkspaceError](err); ok && left.Op == opRemove {
@@ -30,11 +30,11 @@ func (r *run) end(ctx context.Context, err error) error {
 	}
 	explanations := Explain(err)
 	for _, e := range explanations {
-		r.log.Error(pipeline.Issue{Code: e.Code, Text: e.String()})
+		r.log.Error(pipeline.Issue{Code: e.Code, Text: r.tokens.hide(e.String())})
 		for _, line := range e.Commands {
-			r.log.Line("    " + line)
+			r.log.Line("    " + r.tokens.hide(line))
 		}
 	}
-	r.log.Complete(pipeline.Failed, explanations[0].What)
+	r.log.Complete(pipeline.Failed, r.tokens.hide(explanations[0].What))
 	return err
 }

@@ -158,6 +158,12 @@ func (r *run) hide(values ...secret.Value) {
 	}
 }
 
+// hideToken hides a registry's token, also where a text holds only its beginning.
+func (r *run) hideToken(token secret.Value) {
+	r.tokens.add(token)
+	r.hide(token)
+}
+
 // soon is how long before an expiry a run begins to warn: whoever holds the key may be on holiday.
 const soon = 180 * 24 * time.Hour
 

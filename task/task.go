@@ -29,9 +29,11 @@ type run struct {
 	agent pipeline.Agent
 	log   *pipeline.Log
 	mask  *secret.Mask
-	plan  Plan
-	work  *Workspace
-	clock stopwatch
+	// tokens are those of the registry, of which a cut text could hold a part.
+	tokens tokens
+	plan   Plan
+	work   *Workspace
+	clock  stopwatch
 	// outputs are the files that hold what the Engine said, in the order of the steps.
 	outputs []string
 	// atEnd is what must have ended before the process does.

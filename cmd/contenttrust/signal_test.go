@@ -122,7 +122,7 @@ func startRun(t *testing.T, program string) *process {
 		t.Fatal(err)
 	}
 	p.stdin, p.stdout = stdin, stdout
-	p.cmd = exec.CommandContext(t.Context(), program, "task", "main") //nolint:gosec // what we have just built
+	p.cmd = exec.CommandContext(t.Context(), program, "task", "main")
 	p.cmd.Env, p.cmd.Dir = afterPre(t, program, stepEnvironment(t, play, engine.Host, p.temp)), t.TempDir()
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = theirStdin, theirStdout, p.stderr
 	if err := p.cmd.Start(); err != nil {
@@ -146,7 +146,7 @@ func startRun(t *testing.T, program string) *process {
 // afterPre runs the pre phase, which leaves the key in the workspace, and gives the environment of the main phase.
 func afterPre(t *testing.T, program string, environ []string) []string {
 	t.Helper()
-	pre := exec.CommandContext(t.Context(), program, "task", "pre") //nolint:gosec // what we have just built
+	pre := exec.CommandContext(t.Context(), program, "task", "pre")
 	pre.Env = environ
 	launcher, err := pre.StdinPipe() // open as long as it runs
 	if err != nil {
@@ -239,7 +239,7 @@ func (p *process) keys(t *testing.T) []string {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		content, err := os.ReadFile(path) //nolint:gosec // below a folder of this test
+		content, err := os.ReadFile(path)
 		if bytes.Contains(content, []byte("PRIVATE KEY")) || bytes.Contains(content, body) {
 			found = append(found, path)
 		}
