@@ -17,7 +17,7 @@ func (r *run) end(ctx context.Context, err error) error {
 	}
 	if ctx.Err() != nil {
 		// What failed after the cancel failed because of it, and is no news; what became of the tag is.
-		if unsigned, ok := errors.AsType[*UnsignedError](err); ok && (unsigned.State != TagAsBefore || unsigned.Late) {
+		if unsigned, ok := errors.AsType[*UnsignedError](err); ok && (unsigned.State != TagAsBefore || unsigned.Late || unsigned.Unasked) {
 			r.log.Warn(pipeline.Issue{Code: codeCancelled, Text: r.tokens.hide(unsigned.state())})
 		}
 		final := "Cancelled. Nothing of the key or of a credential is left."

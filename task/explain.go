@@ -130,8 +130,15 @@ func sentence(text string) string {
 	return text + "."
 }
 
-// state says what became of the tag that had been moved when the run failed.
+// state says what became of the tag that had been moved when the run failed, and of the signature if nobody knows.
 func (e *UnsignedError) state() string {
+	if e.Unasked {
+		return e.tagState() + " The trust server could not be asked whether it has taken the signature all the same: run the step again, which settles it."
+	}
+	return e.tagState()
+}
+
+func (e *UnsignedError) tagState() string {
 	switch e.State {
 	case TagAsBefore:
 		if e.Late {

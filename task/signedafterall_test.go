@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -116,5 +117,16 @@ func TestACancelDuringTheProofUndoesNothing(t *testing.T) {
 	}
 	if diff := cmp.Diff(everywhere(w.digest()), w.signed("targets/releases")); diff != "" {
 		t.Errorf("signed (-want +got):\n%s", diff)
+	}
+}
+
+func TestAPublishNobodyCanAskAboutIsSaidToBeOpen(t *testing.T) {
+	t.Parallel()
+	e := &UnsignedError{Image: "registry.example/app:1", State: TagRestored, Unasked: true, Err: errors.New("no answer")}
+	text := Explain(e)[0].What
+	for _, piece := range []string{"was put back", "could not be asked whether it has taken the signature"} {
+		if !strings.Contains(text, piece) {
+			t.Errorf("nothing says %q: %s", piece, text)
+		}
 	}
 }

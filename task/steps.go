@@ -85,7 +85,10 @@ func (r *run) publish(ctx context.Context, c *ready, image docker.Image) (result
 	result = Result{Plan: r.plan, Repository: c.repository, Manifest: manifest, Image: image, Engine: c.engine.Info()}
 	if r.plan.Sign {
 		result.Receipt, err = r.sign(ctx, c, manifest)
-		signed = err == nil || r.signedAfterAll(ctx, c, manifest)
+		signed = err == nil
+		if err != nil {
+			signed, m.unasked = r.signedAfterAll(ctx, c, manifest)
+		}
 		if err != nil && (!signed || ctx.Err() != nil) {
 			return Result{}, err
 		}
@@ -172,12 +175,16 @@ func (r *run) sign(ctx context.Context, c *ready, manifest registry.Manifest) (t
 }
 
 // signedAfterAll looks whether a signature stands although its making failed: the answer to a publish can be lost when the
-// server has taken it. It has its own short time, because a cancel may be what cut the answer off.
-func (r *run) signedAfterAll(ctx context.Context, c *ready, manifest registry.Manifest) bool {
+// server has taken it. It has its own short time, because a cancel may be what cut the answer off; unasked is set when the
+// trust data could not be read in it.
+func (r *run) signedAfterAll(ctx context.Context, c *ready, manifest registry.Manifest) (signed, unasked bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lateTime)
 	defer cancel()
 	state, err := c.trust.Read(ctx)
-	return err == nil && state.Prove(c.key.ID(), r.targets(manifest)) == nil
+	if err != nil {
+		return false, true
+	}
+	return state.Prove(c.key.ID(), r.targets(manifest)) == nil, false
 }
 
 // tagBefore reads what the first tag points at, right before the push moves it; nil when there is no such tag.

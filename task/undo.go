@@ -15,6 +15,8 @@ import (
 type UnsignedError struct {
 	Image string // repository:tag
 	State TagState
+	// Unasked is set when a publish was tried and nobody could say whether the trust server has taken it.
+	Unasked bool
 	// Late is set when the push was cut off: the Engine or the registry may still move the tag.
 	Late bool
 	Err  error // why the run failed
@@ -51,6 +53,8 @@ func (e *UnsignedError) Unwrap() []error {
 type moved struct {
 	image  docker.Image
 	digest string // of the manifest that was pushed; "" when the push did not come so far
+	// unasked is set when a publish failed and the trust data could not be read afterwards.
+	unasked bool
 }
 
 // ours says whether the tag points at what this run pushed. A tag that somebody else has moved meanwhile is theirs.
@@ -77,12 +81,12 @@ func (r *run) undo(ctx context.Context, c *ready, m moved, cause error) error {
 	for begun := time.Now(); late && state == TagAsBefore && time.Since(begun) < lateTime; { //nolint:forbidigo // a wait, not a decision
 		select {
 		case <-ctx.Done():
-			return &UnsignedError{Image: c.repository.Tag(tag), State: state, Late: late, Err: cause}
+			return &UnsignedError{Image: c.repository.Tag(tag), State: state, Late: late, Unasked: m.unasked, Err: cause}
 		case <-time.After(lateTime / 6):
 			state, err = putBack(ctx, c, tag, m)
 		}
 	}
-	return &UnsignedError{Image: c.repository.Tag(tag), State: state, Late: late, Err: cause, Undo: err}
+	return &UnsignedError{Image: c.repository.Tag(tag), State: state, Late: late, Unasked: m.unasked, Err: cause, Undo: err}
 }
 
 // cutOff says whether the push ended before the Engine had told how it went.
