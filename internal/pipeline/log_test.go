@@ -304,7 +304,7 @@ func BenchmarkForeign(b *testing.B) {
 	mask := secret.NewMask()
 	mask.Add(secret.New("hunter22"))
 	f := NewLog(io.Discard, mask).Foreign()
-	chunk := []byte(strings.Repeat("#12 3.456 Get:17 http://deb.debian.org/debian bookworm/main amd64 libfoo\n", 450))
+	chunk := []byte(strings.Repeat("#12 3.456 Get:17 http://packages.example/debian stable/main amd64 libfoo\n", 450))
 	b.SetBytes(int64(len(chunk)))
 	for b.Loop() {
 		f.Write(chunk)

@@ -278,7 +278,7 @@ func BenchmarkWriter(b *testing.B) {
 	mask.Add(secret.New(pemKey))
 	mask.Add(secret.New("hunter2-hunter2"))
 	w := mask.Writer(io.Discard)
-	chunk := []byte(strings.Repeat("#12 3.456 Get:17 http://deb.debian.org/debian bookworm/main amd64 libfoo\n", 450))
+	chunk := []byte(strings.Repeat("#12 3.456 Get:17 http://packages.example/debian stable/main amd64 libfoo\n", 450))
 	b.SetBytes(int64(len(chunk)))
 	for b.Loop() {
 		_, _ = w.Write(chunk)
