@@ -19,7 +19,7 @@ LINT := go tool -modfile=tools/checks/go.mod golangci-lint
 build: ## the host's executable, bin/contenttrust
 	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/contenttrust ./cmd/contenttrust
 
-test: unit e2e ## all tests: those that need no Engine first, then end to end
+test: packages unit e2e ## all tests: those that need no Engine first, then end to end
 
 unit: ## the tests that need nothing but Go and Node, in under a minute
 	go test -shuffle=on ./...
@@ -43,7 +43,7 @@ demo: ## build, push and sign an example on a stack of its own
 
 ##@ What check is made of
 
-check: fmt-check unit lint vuln package race test ## what CI runs, fast failures first; what unit has run is not run again
+check: fmt-check packages unit lint vuln package race test ## what CI runs, fast failures first; what unit has run is not run again
 
 fmt-check: ## fails when a Go file is not formatted
 	@unformatted="$$(gofmt -s -l cmd internal task tools)"; \
@@ -55,7 +55,10 @@ lint: ## the rules of .golangci.yml
 vuln: ## the vulnerability database; ../shared/vulndb where there is one, else the public one
 	go run ./tools/vuln
 
-race: prepare ## the tests that need no Engine, under the race detector
+packages: ## Debian's packages that the tests ask, installed where they are missing and it may
+	go run ./tools/prepare -packages
+
+race: packages ## the tests that need no Engine, under the race detector
 	CGO_ENABLED=1 go test -race -shuffle=on ./...
 
 prepare: ## what e2e needs: Debian's packages, and the programs that Debian lacks
@@ -88,5 +91,5 @@ clean: ## remove what was built; the programs in .cache stay
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: build test unit fmt generate cover demo check fmt-check lint vuln race prepare e2e package bench fuzz clean help
+.PHONY: build test packages unit fmt generate cover demo check fmt-check lint vuln race prepare e2e package bench fuzz clean help
 .NOTPARALLEL:

@@ -3,10 +3,12 @@
 // .cache/bin. With everything in place it takes no time.
 //
 //	go run ./tools/prepare
+//	go run ./tools/prepare -packages    only the packages, which is quick: some unit tests ask the real notary-server too
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -16,11 +18,19 @@ import (
 )
 
 func main() {
+	packages := flag.Bool("packages", false, "only Debian's packages")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	begun := time.Now()
-	err := rig.Prepare(ctx, func(step string) {
-		fmt.Printf("%6.1fs  %s\n", time.Since(begun).Seconds(), step)
-	})
+	prepare := func(ctx context.Context) error {
+		return rig.Prepare(ctx, func(step string) {
+			fmt.Printf("%6.1fs  %s\n", time.Since(begun).Seconds(), step)
+		})
+	}
+	if *packages {
+		prepare = rig.Packages
+	}
+	err := prepare(ctx)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prepare:", err)

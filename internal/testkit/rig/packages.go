@@ -25,6 +25,7 @@ func needs() []need {
 		{program: "iptables", debian: "iptables"},
 		{program: "ip", debian: "iproute2"},
 		{program: "busybox", debian: "busybox-static"},
+		{program: "openssl", debian: "openssl"}, // makes keys as people have them
 		// To build today's Engine and its runc, and for go test -race.
 		{program: "gcc", debian: "gcc"},
 		{file: "/usr/include/stdio.h", debian: "libc6-dev"},

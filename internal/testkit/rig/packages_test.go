@@ -15,7 +15,7 @@ func TestWhatIsMissingIsInstalledOrNamed(t *testing.T) {
 	const installs = `#!/bin/sh
 echo "$*" >>"$0.log"
 [ "$1" = install ] || exit 0
-for p in dockerd containerd runc docker-registry notary notary-server iptables ip busybox gcc pkg-config; do
+for p in dockerd containerd runc docker-registry notary notary-server iptables ip busybox openssl gcc pkg-config; do
 	echo '#!/bin/sh' >"${0%/*}/$p"
 	/bin/chmod +x "${0%/*}/$p"
 done
