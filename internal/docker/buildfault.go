@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/opencontainers/go-digest"
@@ -41,6 +42,10 @@ func (e *Engine) buildFailure(ctx context.Context, b Build, r *renderer, err err
 		if bad := e.dockerfileFault(b, err); bad != nil {
 			return bad
 		}
+		// A stream that is cut has many words for it; an Engine that has gone has none left.
+		if !e.answers(ctx) {
+			return &NotRunning{Host: e.host, Err: clipped(err)}
+		}
 		return &BuildError{Cause: clipped(err), Registry: registryReason("", err.Error())}
 	}
 	fault := &BuildError{
@@ -55,6 +60,17 @@ func (e *Engine) buildFailure(ctx context.Context, b Build, r *renderer, err err
 	}
 	fault.File, fault.Line = sourceLine(b, err)
 	return fault
+}
+
+// pingTime is how long an Engine may take to say that it is still there.
+const pingTime = 5 * time.Second
+
+// answers asks whether the Engine is still there.
+func (e *Engine) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
+	_, err := e.api.Ping(ctx)
+	return err == nil
 }
 
 // rootCode is the gRPC status below BuildKit's wrapping.

@@ -101,8 +101,9 @@ func setDefault(s *string, value string) {
 
 // Close stops the Engine and cuts every connection.
 func (e *Engine) Close() error {
+	err := e.server.Close() // the door first: who is cut off finds nobody there
 	e.kit.close()
-	return e.server.Close()
+	return err
 }
 
 // Requests gives the HTTP/1.1 requests so far, in order.
